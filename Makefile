@@ -1,0 +1,38 @@
+PY ?= python3
+V := .venv
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: run test lint e2e bench battery openapi lock clean
+
+# uv is used where it is on PATH, plain pip everywhere else. Both check every hash.
+define install
+	$(PY) -m venv $(V)
+	@if command -v uv >/dev/null 2>&1; then uv pip sync --quiet --python $(V)/bin/python $(1); \
+	 else $(V)/bin/python -m pip install --quiet --require-hashes -r $(1); fi
+endef
+
+$(V)/.run: requirements/run.txt
+	$(call install,requirements/run.txt)
+	@touch $@
+
+$(V)/.dev: requirements/dev.txt
+	$(call install,requirements/dev.txt)
+	@touch $(V)/.run $@
+
+run: $(V)/.run
+	@exec $(V)/bin/python manage.py stack
+
+test: $(V)/.dev
+	$(V)/bin/python -m pytest -n 2 -q
+
+lint: $(V)/.dev
+	$(V)/bin/ruff check .
+	$(V)/bin/ruff format --check .
+	$(V)/bin/lint-imports
+	$(V)/bin/mypy .
+	$(V)/bin/python -m tests.static
+
+lock:
+	cd requirements && for f in base run dev; do \
+	  uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o $$f.txt $$f.in; done

@@ -1,0 +1,1 @@
+"""The ground Selfkind stands on (people, access, keys, audit) and the roof over it (routes, pages)."""

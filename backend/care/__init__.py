@@ -1,0 +1,1 @@
+"""Clinics, participants, care relationships and dosing sessions."""
