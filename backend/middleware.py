@@ -1,0 +1,153 @@
+"""What happens to every request, whatever it asks for: an id, the way it came, a log line, safe headers.
+
+Kept lean: everything here is paid for by each of a thousand requests a second.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from backend.body import read_object_or_nothing
+from backend.errors import Problem, problem_for, problem_response
+from backend.logs import request_id
+
+log = structlog.get_logger()
+
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+# A page that needs more, or may be kept, says so itself.
+DEFAULT_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+STRICT_TRANSPORT = "max-age=31536000"
+
+
+class RequestMiddleware:
+    """Goes first. Names the request, refuses plain HTTP from elsewhere, logs ids and codes."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.proxies = networks(settings.TRUSTED_PROXY)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = perf_counter()
+        reference = str(uuid4())
+        request_id.set(reference)
+        if _arrived_safely(request, self.proxies):
+            response = self.get_response(request)
+        else:
+            response = problem_response(Problem(403, "https_required"))
+        headers = response.headers
+        headers["X-Request-Id"] = reference
+        for name, value in DEFAULT_HEADERS:
+            headers.setdefault(name, value)
+        if request.META["wsgi.url_scheme"] == "https":
+            headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+        log.info(
+            "request",
+            method=request.method,
+            route=request.resolver_match.route if request.resolver_match else None,
+            status=response.status_code,
+            ms=round((perf_counter() - started) * 1000, 2),
+            user=_user_id(request),
+        )
+        request_id.set(None)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG002
+        """For views outside REST framework; inside it, `errors.exception_handler` came first."""
+        return problem_response(problem_for(exception))
+
+
+class SignInBodyMiddleware:
+    """Applies our body reader to the sign-in routes, whose package parses JSON by itself."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith("/_allauth/") and request.method not in ("GET", "HEAD", "OPTIONS"):
+            try:
+                read_object_or_nothing(request)
+            except Problem as problem:
+                return problem_response(problem)
+        return self.get_response(request)
+
+
+def networks(proxies: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The addresses or networks in a comma-separated list; ValueError for anything else."""
+    return tuple(ip_network(part.strip()) for part in proxies.split(",") if part.strip())
+
+
+def _arrived_safely(request: HttpRequest, proxies: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether the request came over HTTPS or from this machine.
+
+    Only a trusted proxy is believed about who and how: its word takes the place of what the socket
+    says, and anybody else's is removed, so that nothing further in can be misled by it.
+    """
+    meta = request.META
+    peer = meta.get("REMOTE_ADDR", "")
+    forwarded_for = meta.pop("HTTP_X_FORWARDED_FOR", None)
+    forwarded_proto = meta.pop("HTTP_X_FORWARDED_PROTO", None)
+    local = _is_loopback(peer)
+    if proxies and _is_one_of(peer, proxies):
+        if forwarded_for is not None:
+            client = _last(forwarded_for)
+            local = _is_loopback(client)
+            if _is_address(client):
+                meta["REMOTE_ADDR"] = client
+        if forwarded_proto is not None:
+            meta["wsgi.url_scheme"] = "https" if _last(forwarded_proto).lower() == "https" else "http"
+    return local or meta["wsgi.url_scheme"] == "https"
+
+
+def _last(values: str) -> str:
+    """The value the nearest proxy added; those before it are whatever the client wrote."""
+    return values.rpartition(",")[2].strip()
+
+
+@lru_cache(maxsize=1024)
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (inner or address).is_loopback
+
+
+@lru_cache(maxsize=1024)
+def _is_one_of(text: str, proxies: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return any((inner or address) in network for network in proxies)
+
+
+def _user_id(request: HttpRequest) -> object:
+    """The id of the person signed in, if somebody looked that up already; never a look-up of its own."""
+    user = request.__dict__.get("user")
+    if isinstance(user, SimpleLazyObject):
+        user = request.__dict__.get("_cached_user")
+    return getattr(user, "id", None)
