@@ -10,10 +10,13 @@ from functools import lru_cache
 from itertools import product
 from math import floor
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scales.declared import Criterion, Instrument, Responses, Score
 from scales.tables import is_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 POLICIES = ("strict", "prorate")
 
@@ -73,6 +76,19 @@ def score(
     for score_id, rule in plan.rules:
         results[score_id] = rule(given, results, prorate)
     return results
+
+
+def score_many(
+    instrument: Instrument, answers: "NDArray[Any]", missing: str = "strict"
+) -> dict[str, "NDArray[Any]"]:
+    """Every declared score for many answer sheets: `answers` is (n, items) in item order, nan for missing.
+
+    Numbers and booleans come as float arrays (1 and 0 for true and false), nan where there is no score;
+    words as object arrays with None.
+    """
+    from scales.scoring_many import score_columns  # numpy is loaded only where it is used
+
+    return score_columns(instrument, answers, _prorate(missing))
 
 
 def rounded(value: Value) -> Value:
