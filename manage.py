@@ -3,9 +3,21 @@
 
 import os
 import sys
+from pathlib import Path
 
-from django.core.management import execute_from_command_line
+from backend.stack.state import running_environment
+from backend.stack.supervisor import main
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["stack"]:
+        # Before Django: the settings want a database and a secret, and this is what provides them.
+        sys.exit(main())
+
+    from django.core.management import execute_from_command_line
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+    # Beside a running stack, a command finds its servers.
+    state = Path(os.environ.get("STATE") or Path(__file__).resolve().parent / ".state")
+    for name, value in running_environment(state).items():
+        os.environ.setdefault(name, value)
     execute_from_command_line(sys.argv)

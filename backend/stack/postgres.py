@@ -131,10 +131,11 @@ class Postgres:
     name = "postgres"
     stops_by = signal.SIGINT  # fast shutdown: open transactions are rolled back, the rest is kept
 
-    def __init__(self, state: Path, *, durable: bool = True) -> None:
+    def __init__(self, state: Path, *, durable: bool = True, connections: int = 100) -> None:
         self.state = state
         self.settings = {**QUIET, **(DURABLE if durable else FLEETING)}
         self.durable = durable
+        self.connections = max(connections, 100)
         self.place, self.account = database_folder(state)
         self.bin = programs(self.place, self.account)
         self.data = self.place / "data"
@@ -148,6 +149,11 @@ class Postgres:
     def url(self) -> str:
         """The address of our database for our role."""
         return f"postgresql://{ROLE}:{quote(self.password, safe='')}@{HOST}:{self.port}/{DATABASE}"
+
+    def prepare(self) -> None:
+        """Nothing: there is a cluster, and no server on it."""
+        self.stop_orphan()
+        self.initialise()
 
     def initialise(self) -> None:
         """Nothing: there is a cluster. It appears as a whole or not at all."""
@@ -209,6 +215,7 @@ class Postgres:
         settings = {
             "listen_addresses": HOST,
             "port": str(self.port),
+            "max_connections": str(self.connections),
             "unix_socket_directories": os.fspath(sockets),
             "unix_socket_permissions": "0700",
             "timezone": "UTC",
@@ -251,8 +258,7 @@ class Postgres:
 
     def start(self, patience: float = 60.0) -> None:
         """Nothing: the server answers and our database is there. `CannotStart` otherwise."""
-        self.stop_orphan()
-        self.initialise()
+        self.prepare()
         child = self.spawn()
         deadline = time.monotonic() + patience
         while not self.ready():

@@ -57,6 +57,7 @@ def run_as(
         cwd=cwd,
         env=ENVIRONMENT,
         umask=0o077,
+        start_new_session=True,
         user=account.user,
         group=account.group,
         extra_groups=account.groups,
@@ -66,13 +67,16 @@ def run_as(
 NO_OTHER = Account()
 
 
-def die_with_parent(with_signal: int) -> None:
+def die_with_parent(with_signal: int, parent: int) -> None:
     """Nothing: from now on the kernel sends this process the signal when its parent dies.
 
-    Cleared by a change of user, so it is asked for after that, and by nothing else that we do.
+    Cleared by a change of user, so it is asked for after that, and by nothing else that we do. A parent
+    that died just before is noticed too.
     """
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, with_signal)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), with_signal)
 
 
 def spawn(
@@ -89,6 +93,7 @@ def spawn(
     The caller must have no other threads: a function runs between fork and exec, and the kernel tells
     the child of the death of the thread that made it.
     """
+    parent = os.getpid()
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
         return subprocess.Popen(
             [os.fspath(part) for part in command],
@@ -98,7 +103,7 @@ def spawn(
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(dies_by),
+            preexec_fn=lambda: die_with_parent(dies_by, parent),
             umask=0o077,
             user=account.user,
             group=account.group,
@@ -116,15 +121,19 @@ def exited(child: subprocess.Popen[bytes]) -> bool:
     """Whether the child has ended. What it left behind in its group is killed before its number is free."""
     if child.returncode is not None:
         return True
-    if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    if hasattr(os, "waitid"):
+        ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    else:
+        ended = child.poll() is not None
+    if not ended:
         return False
     signal_session(child.pid, signal.SIGKILL)
     child.wait()
     return True
 
 
-def stop(children: Iterable[tuple[subprocess.Popen[bytes], int]], patience: float) -> None:
-    """Nothing: all of them have ended, by their own signal or, at the end of patience, by SIGKILL."""
+def stop_politely(children: Iterable[tuple[subprocess.Popen[bytes], int]], patience: float) -> None:
+    """Nothing: each child got its own signal, and had so many seconds to end."""
     children = list(children)
     for child, number in children:
         if not exited(child):
@@ -132,6 +141,12 @@ def stop(children: Iterable[tuple[subprocess.Popen[bytes], int]], patience: floa
     deadline = time.monotonic() + patience
     while any(not exited(child) for child, _ in children) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def stop(children: Iterable[tuple[subprocess.Popen[bytes], int]], patience: float) -> None:
+    """Nothing: all of them have ended, by their own signal or, at the end of patience, by SIGKILL."""
+    children = list(children)
+    stop_politely(children, patience)
     for child, _ in children:
         if not exited(child):
             signal_session(child.pid, signal.SIGKILL)
@@ -212,3 +227,21 @@ def last_line(log: Path) -> str:
     """The last line of a log, or an empty text."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else ""
+
+
+def belonging_to(mark: str) -> list[int]:
+    """The processes, ours aside, that were started with this text in their environment.
+
+    That is how a child's own children are known after both lost their parent.
+    """
+    needle = mark.encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            marked = needle in (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if marked and pid != os.getpid() and started(pid) is not None:
+            found.append(pid)
+    return found

@@ -98,3 +98,12 @@ def held(state: Path) -> Iterator[Hold]:
                 raise CannotStart(f"Selfkind already runs on STATE={state} (process {pid or 'unknown'}).")
             time.sleep(0.1)
         yield hold
+
+
+def running_environment(state: Path) -> dict[str, str]:
+    """DATABASE_URL and REDIS_URL of the stack that runs on STATE; nothing when none does."""
+    try:
+        lines = (state / "environment").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}

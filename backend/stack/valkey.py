@@ -50,18 +50,16 @@ class Valkey:
         """The address of the server."""
         return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
-    def stop_orphan(self) -> bool:
-        """Whether a server of a killed supervisor was still on our data, and had to be stopped."""
+    def prepare(self) -> None:
+        """Nothing: no server of a killed supervisor is on our data any more."""
         try:
             number, since = self.pid_note.read_text().split()
         except (OSError, ValueError):
-            return False
+            return
         pid = int(number)
-        if process.started(pid) != since:
-            return False
-        if not process.end_stranger(pid, [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)]):
+        signals = [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)]
+        if process.started(pid) == since and not process.end_stranger(pid, signals):
             raise CannotStart(f"A Valkey that does not stop (process {pid}) is on {self.data}.")
-        return True
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """The server as our direct child; it may not answer yet."""
@@ -100,7 +98,7 @@ class Valkey:
 
     def start(self, patience: float = 30.0) -> None:
         """Nothing: the server answers. `CannotStart` otherwise."""
-        self.stop_orphan()
+        self.prepare()
         child = self.spawn()
         deadline = time.monotonic() + patience
         while not self.ready():
