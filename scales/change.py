@@ -1,8 +1,8 @@
 """Whether a series of scores shows change that can be told from chance. Pure; time is an argument.
 
-The rules are told in words in `docs/instruments.md`. Reliable change: Jacobson and Truax (1991), doi 10.1037/0022-006X.59.1.12, with
-the baseline's own error when it is a mean of m administrations. Slope: Theil-Sen, interval by Sen (1968),
-doi 10.1080/01621459.1968.10480934.
+The rules are told in words in `docs/instruments.md`. Reliable change by Jacobson and Truax (1991),
+doi 10.1037/0022-006X.59.1.12, with the smaller error of a baseline that is a mean of m administrations.
+Slope by Theil-Sen, its interval by Sen (1968), doi 10.1080/01621459.1968.10480934.
 """
 
 from collections import Counter
