@@ -37,7 +37,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _EMPTY = re.compile(rb"\[[ \t\n\r]*+\]|\{[ \t\n\r]*+\}")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_SUSPECT_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89abAB])")
+_SUSPECT_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def read_json(request: HttpRequest, limits: Limits = ORDINARY) -> object:
