@@ -49,8 +49,6 @@ def logging_config(level: str) -> dict[str, object]:
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
-    sys.excepthook = _last_words
-    threading.excepthook = _last_words_of_thread
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -64,6 +62,13 @@ def logging_config(level: str) -> dict[str, object]:
             "django": {"handlers": [], "level": level, "propagate": True},
         },
     }
+
+
+def guard() -> None:
+    """Nothing; from now on what nobody caught is a line too. For the services, which have no reader of
+    tracebacks: a command on a terminal keeps Python's own words."""
+    sys.excepthook = _last_words
+    threading.excepthook = _last_words_of_thread
 
 
 class Lines(logging.Formatter):
