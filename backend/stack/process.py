@@ -224,9 +224,9 @@ def bound_log(log: Path, limit: int = LOG_BYTES) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log, or an empty text."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else ""
+    """The last line of a log that is not indented: in a traceback, the error itself. Empty without one."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return next((line for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
 
 
 def belonging_to(mark: str) -> list[int]:

@@ -3,7 +3,7 @@ import pytest
 from backend.stack.dsn import UnreadableDatabaseUrl, database_from_url
 
 
-def test_every_part_of_an_address():
+def test_every_part_of_an_address() -> None:
     assert database_from_url("postgresql://ana:s%40cr%2Fet%2B+@db.example:6432/self%20kind") == {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "self kind",
@@ -15,7 +15,7 @@ def test_every_part_of_an_address():
     }
 
 
-def test_the_short_scheme_and_what_is_left_out():
+def test_the_short_scheme_and_what_is_left_out() -> None:
     assert database_from_url("postgres://localhost/selfkind") == {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "selfkind",
@@ -36,11 +36,11 @@ def test_the_short_scheme_and_what_is_left_out():
         ("postgresql://one:5432,two:5433/selfkind", "one,two"),
     ],
 )
-def test_hosts_of_all_kinds(url, host):
+def test_hosts_of_all_kinds(url: str, host: str) -> None:
     assert database_from_url(url)["HOST"] == host
 
 
-def test_options_go_to_libpq():
+def test_options_go_to_libpq() -> None:
     database = database_from_url(
         "postgresql://a@b/c?sslmode=verify-full&sslrootcert=/etc/ca.pem&options=-c%20lock_timeout%3D2s"
     )
@@ -64,7 +64,7 @@ def test_options_go_to_libpq():
         "host=b dbname=c password=hunter2",
     ],
 )
-def test_anything_else_is_refused_without_repeating_it(url):
+def test_anything_else_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UnreadableDatabaseUrl) as refusal:
         database_from_url(url)
 
