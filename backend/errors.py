@@ -244,7 +244,7 @@ def _known(code: str) -> str:
 
 def _headers(error: BaseException) -> Mapping[str, str]:
     if isinstance(error, drf.Throttled):
-        return {"Retry-After": str(max(1, math.ceil(error.wait or 1)))}
+        return {"Retry-After": str(max(1, math.ceil(getattr(error, "wait", None) or 1)))}
     return _NO_HEADERS
 
 

@@ -204,7 +204,7 @@ def over(wire: Any, **meta: str) -> HttpRequest:
     request = RequestFactory().generic("POST", "/", b"", JSON)
     environ = {**request.META, "wsgi.input": wire, "CONTENT_TYPE": JSON, **meta}
     environ = {key: value for key, value in environ.items() if value != ""}
-    return type(request)(environ)  # type: ignore[call-arg]
+    return type(request)(environ)
 
 
 def test_a_body_without_declared_length_is_read_to_the_cap_and_no_further() -> None:
