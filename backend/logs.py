@@ -78,7 +78,7 @@ class Lines(logging.Formatter):
         event: Event = {"event": _template(record), "logger": record.name}
         if isinstance(record.args, Mapping):
             # Celery names its task and the task's id so.
-            event |= {key: record.args[key] for key in ("name", "id") if key in record.args}
+            event.update({key: record.args[key] for key in ("name", "id") if key in record.args})
         if record.exc_info:
             event["exc_info"] = record.exc_info
         return _line(record.levelname.lower(), event).decode()
