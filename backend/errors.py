@@ -95,7 +95,7 @@ class Fault:
         _known(self.code)
 
 
-class Problem(Exception):  # noqa: N818 - it is what RFC 9457 calls it
+class Problem(Exception):
     """A refusal, raised anywhere under a view and answered as problem+json."""
 
     def __init__(
@@ -173,24 +173,24 @@ def problem_for(error: BaseException) -> Problem:
     return Problem(500, "internal")
 
 
-def exception_handler(error: Exception, context: Mapping[str, object]) -> HttpResponse:  # noqa: ARG001
+def exception_handler(error: Exception, context: Mapping[str, object]) -> HttpResponse:
     """For REST framework's EXCEPTION_HANDLER: every exception under a view as problem+json."""
     return problem_response(problem_for(error))
 
 
-def handler400(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+def handler400(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return problem_response(problem_for(exception) if exception else Problem(400, "bad_request"))
 
 
-def handler403(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+def handler403(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return problem_response(Problem(403, "not_allowed"))
 
 
-def handler404(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+def handler404(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return problem_response(Problem(404, "not_found"))
 
 
-def handler500(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+def handler500(request: HttpRequest) -> HttpResponse:
     """Django calls this while it handles the exception, without naming it."""
     error = sys.exc_info()[1]
     return problem_response(problem_for(error) if error else Problem(500, "internal"))

@@ -64,7 +64,7 @@ class RequestMiddleware:
         request_id.set(None)
         return response
 
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG002
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:
         """For views outside REST framework; inside it, `errors.exception_handler` came first."""
         return problem_response(problem_for(exception))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-class MalformedInstrument(Exception):  # noqa: N818  the word the operator reads
+class MalformedInstrument(Exception):
     """A file that does not say what an instrument file must say; names the file, the key and the reason."""
 
     def __init__(self, file: str, key: str, reason: str) -> None:

@@ -1,0 +1,29 @@
+"""One row for each thing that was seen or done. Append-only by trigger, to the owner too."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Entry(models.Model):
+    """Who (actor) did what (action) to whose data (participant), when, in which request.
+
+    Ids are bare numbers, no foreign keys: an entry outlives what it speaks of, and the ground
+    floor knows nothing of the floors above. Rows are written unchained, in the transaction of
+    what they record.
+    """
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.BigIntegerField(null=True)
+    action = models.CharField(max_length=64)
+    participant = models.BigIntegerField(null=True)
+    clinic = models.BigIntegerField(null=True)
+    subject = models.CharField(max_length=64, default="")
+    request = models.UUIDField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["participant", "-at"], name="audit_of_a_participant")]
+
+    def __str__(self) -> str:
+        return f"{self.action} at {self.at}"

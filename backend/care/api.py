@@ -1,0 +1,194 @@
+"""Who is who, and dosing sessions."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from backend import openapi
+from backend.api import (
+    AmountField,
+    IdField,
+    InstantField,
+    View,
+    answer,
+    bad_cursor,
+    checked,
+    cursor_for,
+    cursor_parts,
+    limit,
+)
+from backend.body import read_json
+from backend.care import access, queries, services
+from backend.care.access import SeenParticipant
+from backend.care.models import DosingSession
+from backend.care.timeline import local_date
+from backend.wire import rfc3339
+
+
+class PersonSchema(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="Public id. It never changes and tells nothing.")
+    pseudonym = serializers.CharField()
+    timezone = serializers.CharField(help_text="IANA zone: `Europe/Berlin`.")
+    enrolled_at = serializers.DateTimeField()
+
+
+class MembershipSchema(serializers.Serializer[Any]):
+    clinic = serializers.UUIDField()
+    clinic_name = serializers.CharField()
+    role = serializers.CharField(help_text="`therapist`, `researcher` or `clinic admin`.")
+
+
+class MeSchema(serializers.Serializer[Any]):
+    email = serializers.EmailField()
+    participant = PersonSchema(allow_null=True)
+    memberships = MembershipSchema(many=True)
+
+
+class PeopleSchema(serializers.Serializer[Any]):
+    results = PersonSchema(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class DosingSessionBody(serializers.Serializer[Any]):
+    """One dosing session, under the id its maker gave it."""
+
+    id = IdField()
+    started_at = InstantField()
+    substance = serializers.ChoiceField(DosingSession.Substance.choices, required=False, allow_null=True)
+    dose = AmountField(max_digits=9, decimal_places=3, min_value=0, required=False, allow_null=True)
+    dose_unit = serializers.ChoiceField(DosingSession.DoseUnit.choices, required=False, allow_null=True)
+    route = serializers.ChoiceField(DosingSession.Route.choices, required=False, allow_null=True)
+    setting = serializers.ChoiceField(DosingSession.Setting.choices, required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs.get("dose") is None) != (attrs.get("dose_unit") is None):
+            raise serializers.ValidationError(
+                {"dose_unit": ["A dose and its unit belong together."]}, "required"
+            )
+        return attrs
+
+
+class DosingSessionSchema(DosingSessionBody):
+    ordinal = serializers.IntegerField(help_text="Its place in time among the person's sessions, from 1.")
+    on = serializers.DateField(help_text="Its date in the person's zone.")
+    recorded_at = serializers.DateTimeField()
+
+
+class DosingSessionsSchema(serializers.Serializer[Any]):
+    results = DosingSessionSchema(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+def person(seen: SeenParticipant) -> dict[str, Any]:
+    """A participant as the wire shows them."""
+    return {
+        "id": str(seen.public_id),
+        "pseudonym": seen.pseudonym,
+        "timezone": seen.timezone,
+        "enrolled_at": rfc3339(seen.enrolled_at),
+    }
+
+
+class Me(View):
+    """`GET /me`"""
+
+    @extend_schema(responses={200: MeSchema, **openapi.errors(401)}, tags=["people"])
+    def get(self, request: Request) -> HttpResponse:
+        """Who I am: my participant, and my memberships of clinics' staff."""
+        own = access.own_participant_or_none(request.user)
+        memberships = [
+            {"clinic": str(m.clinic.public_id), "clinic_name": m.clinic.name, "role": m.role}
+            for m in access.memberships(request.user)
+        ]
+        return answer(
+            {
+                "email": request.user.email,
+                "participant": person(own) if own else None,
+                "memberships": memberships,
+            }
+        )
+
+
+class Participants(View):
+    """`GET /participants`"""
+
+    @extend_schema(
+        parameters=[openapi.LIMIT, openapi.CURSOR],
+        responses={200: PeopleSchema, **openapi.errors(401, 403, 422)},
+        tags=["people"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """A therapist's own caseload of today."""
+        access.require_therapist(request.user)
+        size, after = limit(request), 0
+        if cursor := request.query_params.get("cursor"):
+            (key,) = cursor_parts(cursor, 1)
+            if not (key.isascii() and key.isdecimal() and len(key) < 19):
+                raise bad_cursor()
+            after = int(key)
+        seen = access.caseload(request.user, after=after, limit=size + 1)
+        more = cursor_for(str(seen[size - 1].id)) if len(seen) > size else None
+        return answer({"results": [person(s) for s in seen[:size]], "next": more})
+
+
+class OneParticipant(View):
+    """`GET /participants/{id}`"""
+
+    @extend_schema(responses={200: PersonSchema, **openapi.errors(401, 404)}, tags=["people"])
+    def get(self, request: Request, participant: str) -> HttpResponse:
+        """One participant, for themselves or their therapist."""
+        seen = access.participant(request.user, participant, action="participant.read")
+        return answer(person(seen))
+
+
+class DosingSessions(View):
+    """`GET, POST /participants/{id}/dosing-sessions`"""
+
+    @extend_schema(
+        responses={200: DosingSessionsSchema, **openapi.errors(401, 404)}, tags=["dosing sessions"]
+    )
+    def get(self, request: Request, participant: str) -> HttpResponse:
+        """A participant's dosing sessions, first to last."""
+        seen = access.participant(request.user, participant, action="dosing_sessions.read")
+        return answer({"results": _numbered(seen), "next": None})
+
+    @extend_schema(
+        request=DosingSessionBody,
+        responses={
+            200: DosingSessionSchema,
+            201: DosingSessionSchema,
+            **openapi.errors(400, 401, 404, 409, 413, 415, 422),
+        },
+        tags=["dosing sessions"],
+    )
+    def post(self, request: Request, participant: str) -> HttpResponse:
+        """Record a dosing session: 201, or 200 where the same id already holds the same content."""
+        seen = access.participant(request.user, participant, action="participant.opened")
+        fields = checked(DosingSessionBody, read_json(request._request))
+        id_ = fields.pop("id")
+        _, new = services.record_dosing_session(
+            participant=seen, actor=request.user.id, id=id_, fields=fields
+        )
+        recorded = next(s for s in _numbered(seen) if s["id"] == str(id_))
+        return answer(recorded, 201 if new else 200)
+
+
+def _numbered(seen: SeenParticipant) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(s.id),
+            "ordinal": ordinal,
+            "started_at": rfc3339(s.started_at),
+            "on": local_date(s.started_at, seen.timezone).isoformat(),
+            "substance": s.substance,
+            "dose": None if s.dose is None else float(s.dose),
+            "dose_unit": s.dose_unit,
+            "route": s.route,
+            "setting": s.setting,
+            "recorded_at": rfc3339(s.recorded_at),
+        }
+        for ordinal, s in enumerate(queries.dosing_sessions(seen.id), 1)
+    ]

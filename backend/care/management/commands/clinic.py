@@ -1,0 +1,42 @@
+"""`manage.py clinic create --admin EMAIL`: the first clinic, and a link for its first administrator."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils import timezone
+
+from backend.accounts.models import User
+from backend.accounts.services import create_user, welcome_link
+from backend.care import services
+from backend.care.models import Membership
+
+
+class Command(BaseCommand):
+    help = "Create a clinic, and print a one-time link with which its first administrator chooses a password."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        create = parser.add_subparsers(dest="action", required=True).add_parser("create", help="a new clinic")
+        create.add_argument("--admin", required=True, metavar="EMAIL", help="the administrator's address")
+        create.add_argument("--name", default="Clinic", help="the clinic's name, as its people see it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        email = options["admin"].strip().lower()
+        try:
+            validate_email(email)
+        except ValidationError:
+            raise CommandError(f"{email} is not an e-mail address.") from None
+        if User.objects.filter(email=email).exists():
+            raise CommandError(f"{email} is already somebody's address here.")
+        with transaction.atomic():
+            user = create_user(email=email, password=None)
+            clinic = services.create_clinic(name=options["name"])
+            services.add_member(
+                clinic=clinic, user=user, role=Membership.Role.CLINIC_ADMIN, started_at=timezone.now()
+            )
+        self.stdout.write(
+            f"{options['name']} is ready. {email} chooses a password here, once, within 3 days:"
+        )
+        self.stdout.write(welcome_link(user))

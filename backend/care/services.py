@@ -1,0 +1,108 @@
+"""What happens to people and their dosing sessions."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from backend.accounts.models import User
+from backend.audit import services as audit
+from backend.care.access import SeenParticipant
+from backend.care.models import CareRelationship, Clinic, DosingSession, Membership, Participant
+from backend.changes import services as changes
+from backend.errors import Problem
+
+
+def create_clinic(*, name: str) -> Clinic:
+    """A new clinic with nobody in it."""
+    clinic = Clinic.objects.create(name=name)
+    audit.record(actor=None, action="clinic.created", clinic=clinic.pk)
+    return clinic
+
+
+@transaction.atomic
+def add_member(*, clinic: Clinic, user: User, role: Membership.Role, started_at: datetime) -> Membership:
+    """The user's new membership of the clinic's staff."""
+    membership = Membership.objects.create(clinic=clinic, user=user, role=role, started_at=started_at)
+    audit.record(actor=None, action="membership.started", clinic=clinic.pk, subject=membership.pk)
+    return membership
+
+
+@transaction.atomic
+def enrol_participant(
+    *, clinic: Clinic, user: User | None, pseudonym: str, timezone: str, enrolled_at: datetime
+) -> Participant:
+    """A new participant of the clinic, without a therapist yet."""
+    person = Participant.objects.create(
+        clinic=clinic, user=user, pseudonym=pseudonym, timezone=timezone, enrolled_at=enrolled_at
+    )
+    audit.record(actor=None, action="participant.enrolled", participant=person.pk, clinic=clinic.pk)
+    return person
+
+
+@transaction.atomic
+def start_care(*, participant: Participant, therapist: Membership, started_at: datetime) -> CareRelationship:
+    """The new care relationship. Therapist and participant are of one clinic."""
+    if participant.clinic_id != therapist.clinic_id:
+        raise ValueError("A care relationship stays within one clinic.")
+    care = CareRelationship.objects.create(
+        participant=participant, therapist=therapist, started_at=started_at
+    )
+    audit.record(
+        actor=None,
+        action="care.started",
+        participant=participant.pk,
+        clinic=participant.clinic_id,
+        subject=care.pk,
+    )
+    return care
+
+
+@transaction.atomic
+def end_care(*, care: CareRelationship, ended_at: datetime) -> None:
+    """Nothing; from that instant the therapist sees nothing of the participant."""
+    care.ended_at = ended_at
+    care.save(update_fields=["ended_at"])
+    audit.record(
+        actor=None,
+        action="care.ended",
+        participant=care.participant_id,
+        clinic=care.participant.clinic_id,
+        subject=care.pk,
+    )
+
+
+def record_dosing_session(
+    *,
+    participant: SeenParticipant,
+    actor: int,
+    id: UUID,
+    fields: Mapping[str, Any],
+) -> tuple[DosingSession, bool]:
+    """The dosing session of that id, and whether it is new.
+
+    The same id with the same content is the same session. Raises Problem 409 `conflict` for the
+    same id with other content (or another person's), and for a second session at the same instant.
+    """
+    try:
+        with transaction.atomic():
+            session = DosingSession.objects.create(
+                id=id, participant_id=participant.id, recorded_by_id=actor, **fields
+            )
+            changes.record(participant=participant.id, kind="dosing_session", object=id)
+            audit.record(
+                actor=actor,
+                action="dosing_session.recorded",
+                participant=participant.id,
+                clinic=participant.clinic_id,
+                subject=id,
+            )
+    except IntegrityError:
+        kept = DosingSession.objects.filter(id=id, participant_id=participant.id).first()
+        if kept is None or any(getattr(kept, name) != value for name, value in fields.items()):
+            raise Problem(409, "conflict") from None
+        return kept, False
+    session.refresh_from_db()
+    return session, True

@@ -1,0 +1,35 @@
+"""The Celery app and the whole beat timetable.
+
+Beat and the broker only wake: what is to be done is a row in PostgreSQL. Losing every message costs
+time, never work; a task that runs twice does nothing twice.
+"""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+
+app = Celery("selfkind")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["scales"])
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    task_time_limit=120,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"socket_keepalive": True, "health_check_interval": 10},
+    beat_schedule={
+        # `expires`: a wake-up that waited for a worker longer than its interval is of no use.
+        "trends": {"task": "scales.tasks.compute_trends", "schedule": 2.0, "options": {"expires": 2.0}},
+        "quarantine": {
+            "task": "scales.tasks.record_waiting",
+            "schedule": 60.0,
+            "options": {"expires": 60.0},
+        },
+    },
+)

@@ -1,0 +1,1 @@
+"""What changed, for phones that were away."""

@@ -1,0 +1,55 @@
+"""Whether the process lives, and whether a write would succeed."""
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse
+from redis import Redis, RedisError
+
+from backend import wake
+from backend.api import answer
+
+_PATIENCE = 1.0
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """200: this process answers."""
+    return answer({"status": "alive"})
+
+
+def ready(request: HttpRequest) -> HttpResponse:
+    """200 where writes would succeed, else 503 naming the part that fails.
+
+    The broker only wakes: without it answers are still recorded, so it is named but fails nothing.
+    """
+    parts = {"database": _database(), "broker": _broker()}
+    well = parts["database"] == "ok"
+    return answer(
+        {"status": "ready" if well else "not ready", "parts": parts, "failed_wakes": wake.failures},
+        200 if well else 503,
+        None if well else {"Retry-After": "2"},
+    )
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")
+            if cursor.fetchone()[0]:
+                return "read-only"
+        executor = MigrationExecutor(connection)
+        behind = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        return "unreachable"
+    return "migrations missing" if behind else "ok"
+
+
+def _broker() -> str:
+    try:
+        with Redis.from_url(
+            settings.REDIS_URL, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
+        ) as broker:
+            broker.ping()
+    except (RedisError, ValueError):
+        return "unreachable"
+    return "ok"

@@ -1,0 +1,30 @@
+"""The OpenAPI description at `/api/v1/schema`, the same as `docs/openapi.yaml`."""
+
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from backend.api import View
+
+FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
+
+
+class Schema(View):
+    """`GET /schema`"""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        """This description. It is public: it tells nothing of anybody."""
+        return HttpResponse(_text(), content_type="application/yaml; charset=utf-8")
+
+
+@cache
+def _text() -> bytes:
+    return FILE.read_bytes()

@@ -1,0 +1,13 @@
+"""The web server's way in."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+
+application = get_wsgi_application()
+
+from backend.demo.guard import refuse_demo_off_loopback
+
+refuse_demo_off_loopback()

@@ -1,0 +1,280 @@
+"""Instruments, administrations and trends over HTTP."""
+
+import hashlib
+from datetime import datetime
+
+import orjson
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from backend import openapi
+from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit
+from backend.body import read_json
+from backend.care import access
+from backend.care.access import SeenParticipant
+from backend.errors import Fault, Problem, pointer
+from backend.wake import wake
+from backend.wire import instant, rfc3339, uuid
+from scales import queries, schemas, services, trends, wire
+from scales.instrument import Instrument
+from scales.services import Result, Sender
+
+
+class Instruments(View):
+    """`GET /instruments`"""
+
+    @extend_schema(
+        responses={200: schemas.Instruments, 304: None, **openapi.errors(401)}, tags=["instruments"]
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """The newest version of every instrument. `ready` is false while its wording is missing."""
+        newest = queries.newest(queries.instruments())
+        return _tagged(request, {"results": [wire.definition(i) for i in newest.values()], "next": None})
+
+
+class NewestInstrument(View):
+    """`GET /instruments/{code}`"""
+
+    @extend_schema(
+        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)}, tags=["instruments"]
+    )
+    def get(self, request: Request, code: str) -> HttpResponse:
+        """The newest version of one instrument."""
+        found = queries.newest(queries.instruments()).get(code)
+        return _tagged(request, wire.definition(_known(found)))
+
+
+class InstrumentVersion(View):
+    """`GET /instruments/{code}/versions/{n}`"""
+
+    @extend_schema(
+        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)}, tags=["instruments"]
+    )
+    def get(self, request: Request, code: str, version: str) -> HttpResponse:
+        """One version of one instrument. A released version never changes."""
+        number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else 0
+        return _tagged(request, wire.definition(_known(queries.instruments().get((code, number)))))
+
+
+def _known(found: Instrument | None) -> Instrument:
+    if found is None:
+        raise Problem(404, "not_found")
+    return found
+
+
+def _tagged(request: Request, data: object) -> HttpResponse:
+    """The data under a strong ETag; 304 without it where the client has it already."""
+    body = orjson.dumps(data)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    held = [t.strip().removeprefix("W/") for t in request.META.get("HTTP_IF_NONE_MATCH", "").split(",")]
+    if tag in held or "*" in held:
+        return HttpResponse(status=304, headers=headers)
+    return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+class Administrations(View):
+    """`GET, POST /administrations`"""
+
+    @extend_schema(
+        parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
+        responses={200: schemas.Administrations, **openapi.errors(401, 403, 422)},
+        tags=["administrations"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """One's own administrations, newest completion first."""
+        return _page(request, access.own_participant(request.user))
+
+    @extend_schema(
+        request=schemas.AdministrationBody,
+        examples=schemas.SCS_EXAMPLES,
+        responses={
+            200: schemas.Administration,
+            201: schemas.Administration,
+            202: schemas.KeptAdministration,
+            **openapi.errors(400, 401, 403, 409, 413, 415, 422),
+        },
+        tags=["administrations"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Send one filling of one instrument, as the participant.
+
+        201 the first time; 200 for the same content again, with the first answer; 202 for an
+        instrument version unknown here: kept, and scored when it arrives. 409 for an id taken by
+        other content and 422 for content that does not fit: both are kept for staff to see.
+        """
+        own = access.own_participant(request.user)
+        result = services.record_administration(
+            participant=own,
+            body=read_json(request._request),
+            received_at=timezone.now(),
+            sender=Sender(user=request.user.id, device=device(request)),
+        )
+        return _answer(result)
+
+
+class OneAdministration(View):
+    """`GET /administrations/{id}`"""
+
+    @extend_schema(
+        responses={200: schemas.AdministrationWithRevisions, **openapi.errors(401, 404)},
+        tags=["administrations"],
+    )
+    def get(self, request: Request, administration: str) -> HttpResponse:
+        """One administration with its answers and every revision, for its participant or their therapist."""
+        id_ = uuid(administration)
+        owner = id_ and queries.owner_of(id_)
+        if id_ is None or owner is None:
+            raise Problem(404, "not_found")
+        access.participant(request.user, owner, action="administration.read")
+        revisions = queries.revisions(id_)
+        return answer(wire.with_revisions(revisions, _of(revisions[0])))
+
+
+class Corrections(View):
+    """`POST /administrations/{id}/corrections`"""
+
+    @extend_schema(
+        request=schemas.CorrectionBody,
+        responses={
+            200: schemas.CurrentAdministration,
+            201: schemas.CurrentAdministration,
+            **openapi.errors(400, 401, 403, 404, 409, 413, 415, 422),
+        },
+        tags=["administrations"],
+    )
+    def post(self, request: Request, administration: str) -> HttpResponse:
+        """Correct one's own administration: a further revision with a reason. All stay readable."""
+        own = access.own_participant(request.user)
+        id_ = uuid(administration)
+        if id_ is None or queries.owner_of(id_) != str(own.public_id):
+            raise Problem(404, "not_found")
+        result = services.correct_administration(
+            participant=own,
+            administration=id_,
+            body=read_json(request._request),
+            received_at=timezone.now(),
+            sender=Sender(user=request.user.id, device=device(request)),
+        )
+        return _answer(result)
+
+
+class ParticipantAdministrations(View):
+    """`GET /participants/{id}/administrations`"""
+
+    @extend_schema(
+        parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
+        responses={200: schemas.Administrations, **openapi.errors(401, 404, 422)},
+        tags=["administrations"],
+    )
+    def get(self, request: Request, participant: str) -> HttpResponse:
+        """A participant's administrations, newest completion first."""
+        return _page(request, access.participant(request.user, participant, action="administrations.read"))
+
+
+def _answer(result: Result) -> HttpResponse:
+    match result.outcome:
+        case "conflict":
+            raise Problem(409, "conflict")
+        case "not_enabled":
+            raise Problem(422, "not_enabled")
+        case "rejected":
+            raise misfit([Fault(pointer(*place), code, detail) for place, code, detail in result.faults])
+        case "quarantined":
+            assert result.entry is not None
+            return answer(wire.kept(result.entry, result.received_at), 202)
+    recorded = result.administration
+    assert recorded is not None
+    if result.outcome == "recorded":
+        wake("scales.tasks.compute_trends")
+    shown = wire.administration if result.entry is not None else wire.current
+    return answer(shown(recorded, _of(recorded)), 201 if result.outcome == "recorded" else 200)
+
+
+def _of(recorded: queries.Recorded) -> Instrument:
+    return _known(queries.instrument(recorded.instrument, recorded.version))
+
+
+def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
+    """One page of a participant's administrations."""
+    size = limit(request)
+    instrument = request.query_params.get("instrument")
+    since = _since(request)
+    filters = f"{instrument}|{since}"
+    before = None
+    if cursor := request.query_params.get("cursor"):
+        at, id_, of = cursor_parts(cursor, 3)
+        before = (instant(at), uuid(id_))
+        if None in before or of != filters:
+            raise bad_cursor()
+    found = queries.administrations(
+        seen.id, instrument=instrument, since=since, before=before, limit=size + 1
+    )
+    last = found[size - 1] if len(found) > size else None
+    return answer(
+        {
+            "results": [wire.current(a, _of(a)) for a in found[:size]],
+            "next": last and cursor_for(last.completed_at.isoformat(), str(last.id), filters),
+        }
+    )
+
+
+def _since(request: Request) -> datetime | None:
+    text = request.query_params.get("since")
+    if text is None:
+        return None
+    # A plus sign in a query is a space to most readers; an instant has none.
+    since = instant(text.replace(" ", "+"))
+    if since is None:
+        raise misfit([Fault("/since", "invalid_datetime")])
+    return since
+
+
+class MyTrends(View):
+    """`GET /me/trends`"""
+
+    @extend_schema(
+        parameters=[schemas.INSTRUMENT, schemas.ANCHOR],
+        responses={200: schemas.Trends, **openapi.errors(401, 403, 422)},
+        tags=["trends"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """One's own trends in one instrument. `up_to_date` says whether every administration is in them."""
+        return _trends(request, access.own_participant(request.user))
+
+
+class ParticipantTrends(View):
+    """`GET /participants/{id}/trends`"""
+
+    @extend_schema(
+        parameters=[schemas.INSTRUMENT, schemas.ANCHOR],
+        responses={200: schemas.Trends, **openapi.errors(401, 404, 422)},
+        tags=["trends"],
+    )
+    def get(self, request: Request, participant: str) -> HttpResponse:
+        """A participant's trends in one instrument, for themselves or their therapist."""
+        return _trends(request, access.participant(request.user, participant, action="trends.read"))
+
+
+def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:
+    code = request.query_params.get("instrument")
+    if code is None:
+        raise misfit([Fault("/instrument", "required")])
+    if not queries.exists(code):
+        raise misfit([Fault("/instrument", "invalid_value")])
+    found = trends.read(seen, code, request.query_params.get("anchor"))
+    if found is None:
+        raise misfit([Fault("/anchor", "invalid_value")])
+    envelope = orjson.dumps(
+        {
+            "instrument": code,
+            "computed_at": found.computed_at and rfc3339(found.computed_at),
+            "up_to_date": found.up_to_date,
+        }
+    )
+    # The worker left the subscales as the wire wants them: they are passed on unread.
+    return HttpResponse(
+        envelope[:-1] + b',"subscales":' + found.subscales + b"}", content_type="application/json"
+    )

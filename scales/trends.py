@@ -1,0 +1,203 @@
+"""Trends: computed by a worker from rows that say what is behind, read as they were left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from backend.care import access
+from backend.care.queries import timeline_sessions
+from backend.care.timeline import Session, day, local_date
+from backend.wire import rfc3339
+from scales import change, queries
+from scales.change import Observation, Point, Series
+from scales.instrument import Instrument, Score
+from scales.models import Trend
+from scales.queries import Recorded
+from scales.scoring import rounded
+
+# Any number, the same in every worker: one sweep at a time, the others have nothing to add.
+_SWEEP = 7_261_530
+_AT_A_TIME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """One instrument's trends of one person. `subscales` is JSON, ready for the wire."""
+
+    computed_at: datetime | None
+    up_to_date: bool
+    subscales: bytes
+
+
+def compute_behind(*, now: datetime) -> int:
+    """How many trends were computed: all that were behind when this began.
+
+    The count a trend was asked for is read before its administrations are: whatever was asked for
+    meanwhile leaves it behind still. No row stays locked while it is computed, so that no
+    submission waits for it; computing one twice gives the same.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_SWEEP])
+        if not cursor.fetchone()[0]:
+            return 0
+        try:
+            return sum(_compute(trend, now) for trend in _behind())
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_SWEEP])
+
+
+def _behind() -> list[Trend]:
+    return list(
+        Trend.objects.extra(where=["requested > computed"]).only(
+            "participant_id", "instrument_code", "requested"
+        )[:_AT_A_TIME]
+    )
+
+
+def _compute(trend: Trend, now: datetime) -> int:
+    result = _subscales(trend.participant_id, trend.instrument_code)
+    return Trend.objects.filter(pk=trend.pk, computed__lt=trend.requested).update(
+        computed=trend.requested, computed_at=now, result=result
+    )
+
+
+def read(participant: access.SeenParticipant, instrument: str, anchor: str | None) -> Trends | None:
+    """The trends of an instrument as last computed; with an anchor, days are counted from that session.
+
+    None where the anchor is no dosing session of this participant's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT computed_at, computed >= requested, result::text FROM scales_trend"
+            " WHERE participant_id = %s AND instrument_code = %s",
+            [participant.id, instrument],
+        )
+        row = cursor.fetchone()
+    computed_at, up_to_date, result = row or (None, True, None)
+    if result is None:
+        # Nothing computed yet: the same shape, with nothing in it.
+        known = queries.newest(queries.instruments())[instrument]
+        result = orjson.dumps(
+            [_shown(score, change.series([], [], score.higher_is, None)) for score in _trended(known)]
+        )
+    elif anchor is not None:
+        sessions = timeline_sessions(participant.id, participant.timezone)
+        session = next((s for s in sessions if s.id == anchor), None)
+        if session is None:
+            return None
+        result = orjson.dumps(_anchored(orjson.loads(result), session, participant.timezone))
+    else:
+        result = result.encode()
+    return Trends(computed_at, up_to_date, result)
+
+
+def _trended(instrument: Instrument) -> list[Score]:
+    return [score for score in instrument.reported if score.value_type == "number"]
+
+
+def _subscales(participant_id: int, code: str) -> list[dict[str, Any]]:
+    participant = access.participant_of_a_job(participant_id)
+    sessions = timeline_sessions(participant.id, participant.timezone)
+    administrations = queries.administrations(participant.id, instrument=code)
+    instrument = queries.instrument(code, max(a.version for a in administrations))
+    assert instrument is not None
+    return [
+        _trend(score, instrument, administrations, sessions, participant.timezone)
+        for score in _trended(instrument)
+    ]
+
+
+def _trend(
+    score: Score,
+    instrument: Instrument,
+    administrations: Sequence[Recorded],
+    sessions: Sequence[Session],
+    zone: str,
+) -> dict[str, Any]:
+    observations = [_observation(a, score, zone) for a in administrations if score.id in a.scores]
+    norm = change.norm(instrument, score.id)
+    return _shown(score, change.series(observations, sessions, score.higher_is, norm))
+
+
+def _observation(recorded: Recorded, score: Score, zone: str) -> Observation:
+    # A clock that runs ahead must not make an old answer the latest for ever.
+    at = recorded.received_at if recorded.clock == "in_the_future" else recorded.completed_at
+    value, answered = recorded.scores[score.id]
+    complete = answered == len(score.items)
+    return Observation(
+        administration=str(recorded.id),
+        at=at,
+        on=local_date(at, zone),
+        version=recorded.version,
+        value=value,
+        complete=complete,
+        prorated=value is not None and not complete,
+    )
+
+
+def _shown(score: Score, series: Series) -> dict[str, Any]:
+    changed, slope, start = series.reliable_change, series.slope, series.baseline
+    return {
+        "subscale": score.id,
+        "higher_is": score.higher_is,
+        "points": [_point(point) for point in series.points],
+        "baseline": {
+            "value": rounded(start.value),
+            "rule": start.rule,
+            "m": start.m,
+            "administrations": list(start.administrations),
+            "day": start.day,
+        },
+        "latest": rounded(series.latest),
+        "change": rounded(series.change),
+        "reliable_change": {
+            "status": changed.status,
+            "claim": None,
+            "rci": rounded(changed.rci),
+            "threshold": rounded(changed.threshold),
+            "threshold_between_two": rounded(changed.threshold_between_two),
+            "method": changed.method,
+            "source": changed.source,
+            "provisional": changed.provisional,
+            "reliability": changed.r_kind,
+            "interval": changed.interval,
+            "population": changed.population,
+            "expected_without_change": rounded(changed.expected_without_change),
+        },
+        "slope": {
+            "per_30_days": rounded(slope.per_30_days),
+            "low": rounded(slope.low),
+            "high": rounded(slope.high),
+            "method": slope.method,
+            "points": slope.points,
+            "reason": slope.reason,
+        },
+        "words": None,
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    seen = point.observation
+    return {
+        "administration": seen.administration,
+        "completed_at": rfc3339(seen.at),
+        "value": rounded(seen.value),
+        "prorated": seen.prorated,
+        "session": _place(point.session, point.day) if point.session else None,
+    }
+
+
+def _place(session: Session, days: int | None) -> dict[str, Any]:
+    return {"id": session.id, "ordinal": session.ordinal, "day": days}
+
+
+def _anchored(subscales: list[dict[str, Any]], session: Session, zone: str) -> list[dict[str, Any]]:
+    for subscale in subscales:
+        for point in subscale["points"]:
+            on = local_date(datetime.fromisoformat(point["completed_at"]), zone)
+            point["session"] = _place(session, day(on, session))
+    return subscales

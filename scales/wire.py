@@ -1,0 +1,137 @@
+"""Instruments and administrations as the wire shows them."""
+
+from datetime import datetime
+from typing import Any
+
+from backend.wire import rfc3339
+from scales.entry import Entry
+from scales.instrument import Instrument, Item, Score
+from scales.queries import Recorded
+from scales.scoring import rounded
+
+
+def definition(instrument: Instrument) -> dict[str, Any]:
+    """An instrument's definition: all a phone needs to ask it, and what its scores mean."""
+    return {
+        "code": instrument.code,
+        "version": instrument.version,
+        "name": instrument.name,
+        "abbreviation": instrument.abbreviation,
+        "language": instrument.language,
+        "construct": instrument.construct,
+        "source": instrument.source.citation,
+        "doi": instrument.source.doi,
+        "licence": instrument.licence.statement,
+        "attribution": instrument.attribution,
+        "ready": instrument.ready,
+        "requires": list(instrument.requires),
+        "minutes": instrument.minutes,
+        "instructions": instrument.instructions,
+        "recall_period": instrument.recall_period,
+        "responses": {
+            "kind": instrument.responses.kind,
+            "min": instrument.responses.min,
+            "max": instrument.responses.max,
+            "step": instrument.responses.step,
+            "labels": dict(instrument.responses.labels),
+        },
+        "items": [_item(item) for item in instrument.items],
+        "subscales": [{**_score(s), "items": list(s.items)} for s in instrument.subscales],
+        "totals": [{**_score(s), "method": s.method, "default": s.default} for s in instrument.totals],
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": item.id, "text": item.text}
+    if not item.scored:
+        shown["scored"] = False
+    if item.labels is not None:
+        shown["labels"] = dict(item.labels)
+    return shown
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "id": score.id,
+        "name": score.name,
+        "higher_is": score.higher_is,
+        "range": list(score.range) if score.range else None,
+        "disputed": score.disputed,
+    }
+
+
+def administration(recorded: Recorded, instrument: Instrument) -> dict[str, Any]:
+    """An administration as its sender is answered: the same for ever."""
+    return {
+        "id": str(recorded.id),
+        "instrument": recorded.instrument,
+        "version": recorded.version,
+        "started_at": recorded.started_at and rfc3339(recorded.started_at),
+        "completed_at": rfc3339(recorded.completed_at),
+        "received_at": rfc3339(recorded.received_at),
+        "timezone": recorded.timezone,
+        "assessment": recorded.assessment and str(recorded.assessment),
+        "clock": recorded.clock,
+        "scores": scores(recorded.scores, instrument),
+        "safety": None,
+    }
+
+
+def current(recorded: Recorded, instrument: Instrument) -> dict[str, Any]:
+    """An administration as it stands, corrections included."""
+    return {**administration(recorded, instrument), "revision": recorded.revision}
+
+
+def with_revisions(revisions: list[Recorded], instrument: Instrument) -> dict[str, Any]:
+    """An administration as it stands, with its answers, and every revision it went through."""
+    newest = revisions[-1]
+    first = revisions[0]
+    return {
+        **administration(first, instrument),
+        "scores": scores(newest.scores, instrument),
+        "revision": newest.revision,
+        "responses": newest.responses,
+        "skipped": first.skipped,
+        "revisions": [
+            {
+                "revision": r.revision,
+                "received_at": rfc3339(r.received_at),
+                "reason": r.reason,
+                "responses": r.responses,
+                "scores": scores(r.scores, instrument),
+            }
+            for r in revisions
+        ],
+    }
+
+
+def kept(entry: Entry, received_at: datetime) -> dict[str, Any]:
+    """An administration that waits for its instrument version."""
+    return {
+        "id": str(entry.id),
+        "instrument": entry.instrument,
+        "version": entry.version,
+        "completed_at": rfc3339(entry.completed_at),
+        "received_at": rfc3339(received_at),
+        "outcome": "quarantined",
+    }
+
+
+def scores(stored: dict[str, list[Any]], instrument: Instrument) -> list[dict[str, Any]]:
+    """Stored scores, id -> [unrounded value, answered], in the instrument's order."""
+    return [_result(score, *stored[score.id]) for score in instrument.reported]
+
+
+def _result(score: Score, value: Any, answered: int) -> dict[str, Any]:
+    shown = {
+        "subscale": score.id,
+        "value": rounded(value),
+        "answered": answered,
+        "of": len(score.items),
+        "higher_is": score.higher_is,
+    }
+    if value is None:
+        shown["reason"] = "missing_answers"
+    elif answered < len(score.items):
+        shown["prorated"] = not isinstance(value, bool)
+    return shown

@@ -1,0 +1,171 @@
+"""The cast, and a client for each of them. The servers behind are started by `tests.servers`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from allauth.headless.tokens.strategies.jwt.internal import create_access_token
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import connection
+from django.test import Client
+
+from backend.accounts.models import User
+from backend.accounts.services import create_user
+from backend.care import services as care
+from backend.care.models import Clinic, Membership, Participant
+from scales.queries import instrument
+
+ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
+Role = Membership.Role
+
+
+@pytest.fixture
+def linden(db: None) -> Clinic:
+    return care.create_clinic(name="Linden")
+
+
+@pytest.fixture
+def rowan(db: None) -> Clinic:
+    return care.create_clinic(name="Rowan")
+
+
+def user(name: str) -> User:
+    return create_user(email=f"{name}@cast.example", password=None)
+
+
+def enrol(name: str, clinic: Clinic, timezone: str = "Europe/Berlin") -> Participant:
+    return care.enrol_participant(
+        clinic=clinic, user=user(name), pseudonym=f"{name} heron", timezone=timezone, enrolled_at=ENROLLED_AT
+    )
+
+
+def join(name: str, clinic: Clinic, role: Membership.Role) -> Membership:
+    return care.add_member(clinic=clinic, user=user(name), role=role, started_at=ENROLLED_AT)
+
+
+@pytest.fixture
+def ana(linden: Clinic) -> Participant:
+    """A participant."""
+    return enrol("ana", linden)
+
+
+@pytest.fixture
+def ben(linden: Clinic) -> Participant:
+    """Another participant of Ana's clinic."""
+    return enrol("ben", linden)
+
+
+@pytest.fixture
+def thea(ana: Participant) -> Membership:
+    """Ana's therapist."""
+    membership = join("thea", ana.clinic, Role.THERAPIST)
+    care.start_care(participant=ana, therapist=membership, started_at=ENROLLED_AT)
+    return membership
+
+
+@pytest.fixture
+def theo(ana: Participant) -> Membership:
+    """Ana's former therapist, still of her clinic."""
+    membership = join("theo", ana.clinic, Role.THERAPIST)
+    past = care.start_care(participant=ana, therapist=membership, started_at=ENROLLED_AT)
+    care.end_care(care=past, ended_at=datetime(2025, 1, 1, tzinfo=UTC))
+    return membership
+
+
+@pytest.fixture
+def carla(rowan: Clinic) -> Membership:
+    """A therapist of another clinic."""
+    return join("carla", rowan, Role.THERAPIST)
+
+
+@pytest.fixture
+def rosa(linden: Clinic) -> Membership:
+    """A researcher of Ana's clinic."""
+    return join("rosa", linden, Role.RESEARCHER)
+
+
+@pytest.fixture
+def adam(linden: Clinic) -> Membership:
+    """An administrator of Ana's clinic."""
+    return join("adam", linden, Role.CLINIC_ADMIN)
+
+
+def sign_in(signed_in: User) -> str:
+    """An access token over a session as allauth makes one, without the cost of a password."""
+    session = SessionStore()
+    session[SESSION_KEY] = str(signed_in.pk)
+    session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
+    session[HASH_SESSION_KEY] = signed_in.get_session_auth_hash()
+    session.save()
+    return create_access_token(signed_in, session, {})
+
+
+@pytest.fixture
+def client_for(db: None) -> Callable[[Participant | Membership], Client]:
+    """A client signed in as a participant or a member of staff, as an app would be."""
+
+    def signed_in(person: Participant | Membership) -> Client:
+        assert person.user is not None
+        return Client(headers={"authorization": f"Bearer {sign_in(person.user)}"})
+
+    return signed_in
+
+
+def responses(code: str, answer: float, **others: float | None) -> dict[str, Any]:
+    """The same answer to every item of an instrument's newest version, but for these."""
+    form = instrument(code, 1)
+    assert form is not None
+    return {item: others.get(item, answer) for item in form.item_ids}
+
+
+def submission(code: str = "scs-26", answer: float = 3, **fields: Any) -> dict[str, Any]:
+    """A body for `POST /administrations`."""
+    return {
+        "id": str(uuid4()),
+        "instrument": code,
+        "version": 1,
+        "completed_at": "2026-01-10T10:00:00+01:00",
+        "timezone": "Europe/Berlin",
+        "responses": responses(code, answer),
+        **fields,
+    }
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A database of one test's own, where commits stay until the test ends."""
+
+    name: str
+
+
+@pytest.fixture
+def database_copy(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[Copy]:
+    """A fresh copy of the migrated test database, for tests that commit from several connections.
+
+    Flushing between tests would truncate tables that refuse it.
+    """
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        original = connection.settings_dict["NAME"]
+        name = f"{original}_copy"
+        connection.close()
+        _maintain(
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+            f'CREATE DATABASE "{name}" TEMPLATE "{original}"',
+        )
+        connection.settings_dict["NAME"] = name
+        try:
+            yield Copy(name)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = original
+            _maintain(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _maintain(*statements: str) -> None:
+    with connection._nodb_cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
