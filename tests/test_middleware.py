@@ -32,7 +32,11 @@ class Echo:
 
 
 def through(
-    echo: Echo, peer: str = "127.0.0.1", proxy: str = "", secure: bool = False, said=headers: str
+    echo: Echo,
+    peer: str = "127.0.0.1",
+    proxy: str = "",
+    secure: bool = False,
+    said: dict[str, str] | None = None,
 ) -> Any:
     request = RequestFactory().get("/api/v1/x", secure=secure, headers=said, REMOTE_ADDR=peer)
     with override_settings(TRUSTED_PROXY=proxy):
@@ -110,11 +114,11 @@ def test_a_trusted_proxy_says_who_and_how(proxy: str) -> None:
     ],
 )
 def test_plain_http_in_front_of_the_proxy_is_refused(headers: dict[str, str]) -> None:
-    assert through(Echo(), PROXY, PROXY, **headers).status_code == 403
+    assert through(Echo(), PROXY, PROXY, said=headers).status_code == 403
 
 
 def test_plain_http_to_a_proxy_on_this_machine_is_refused() -> None:
-    answer = through(Echo(), "127.0.0.1", "127.0.0.1", **{"X-Forwarded-For": ELSEWHERE})
+    answer = through(Echo(), "127.0.0.1", "127.0.0.1", said={"X-Forwarded-For": ELSEWHERE})
 
     assert answer.status_code == 403
 
