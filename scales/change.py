@@ -101,7 +101,7 @@ class ReliableChange:
 @dataclass(frozen=True, slots=True)
 class Slope:
     """Points of the score per 30 days with its 95 % interval, or None with a `reason`: no_session,
-    before_session, too_early, too_few_points or too_short. `points` is how many administrations it rests on.
+    before_session, too_early, too_few_points, too_short or no_interval. `points` counts its administrations.
     """
 
     per_30_days: float | None
@@ -270,27 +270,27 @@ def slope(observations: Sequence[Observation], sessions: Sequence[Session]) -> S
     if stretch[-1][0] - stretch[0][0] < SLOPE_DAYS:
         return Slope(None, None, None, len(stretch), "too_short")
     middle, low, high = theil_sen(stretch)
+    if low is None or high is None:
+        return Slope(None, None, None, len(stretch), "no_interval")
     return Slope(middle * 30, low * 30, high * 30, len(stretch), None)
 
 
-def theil_sen(points: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+def theil_sen(points: Sequence[tuple[float, float]]) -> tuple[float, float | None, float | None]:
     """The median of the slopes between all pairs of (x, y), and its 95 % interval by Sen (1968), eq. 2.6.
 
-    Pairs with the same x have no slope; ties in x and in y narrow the interval.
+    Pairs with the same x have no slope; ties in x and in y narrow the interval, and where they outweigh
+    all else (a flat series with two points on one day) there is no interval: None.
     """
     slopes = sorted(
         (later[1] - earlier[1]) / (later[0] - earlier[0])
         for earlier, later in combinations(sorted(points), 2)
         if later[0] > earlier[0]
     )
-    spread = Z_95 * sqrt(
-        (
-            _sen_term(len(points))
-            - sum(map(_sen_term, Counter(x for x, _ in points).values()))
-            - sum(map(_sen_term, Counter(y for _, y in points).values()))
-        )
-        / 18
-    )
+    tied = [*Counter(x for x, _ in points).values(), *Counter(y for _, y in points).values()]
+    variance = (_sen_term(len(points)) - sum(map(_sen_term, tied))) / 18
+    if variance < 0:
+        return median(slopes), None, None
+    spread = Z_95 * sqrt(variance)
     low = max(round((len(slopes) - spread) / 2) - 1, 0)
     high = min(round((len(slopes) + spread) / 2), len(slopes) - 1)
     return median(slopes), slopes[low], slopes[high]

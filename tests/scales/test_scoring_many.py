@@ -26,17 +26,20 @@ def random_sheets(name: str, n: int, missing: float) -> Any:
 
 def agree(column: Any, values: list[Value]) -> bool:
     if column.dtype == object:
-        return column.tolist() == values
+        return bool(column.tolist() == values)
     expected = np.array([np.nan if value is None else float(value) for value in values])
-    return np.allclose(column, expected, rtol=0, atol=1e-9, equal_nan=True)
+    return bool(np.allclose(column, expected, rtol=0, atol=1e-9, equal_nan=True))
 
 
 def check(name: str, n: int, policy: str) -> None:
     instrument = SHIPPED[name]
     sheets = random_sheets(name, n, missing=0.04)
     columns = score_many(instrument, sheets, policy)
-    rows = np.where(np.isnan(sheets), None, sheets).tolist()
-    one_by_one = [score(instrument, dict(zip(instrument.item_ids, row, strict=True)), policy) for row in rows]
+    given = sheets.astype(object)
+    given[np.isnan(sheets)] = None
+    one_by_one = [
+        score(instrument, dict(zip(instrument.item_ids, row, strict=True)), policy) for row in given.tolist()
+    ]
 
     assert list(columns) == [declared.id for declared in instrument.scores]
     for score_id, column in columns.items():
