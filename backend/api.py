@@ -1,7 +1,7 @@
 """What every endpoint shares: JSON in and out, pages, and the description of errors."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,16 +26,16 @@ LARGEST_PAGE = 200
 class OnlyJSON(BaseContentNegotiation):
     """There is one representation, so there is nothing to negotiate."""
 
-    def select_parser(self, request: Request, parsers: Sequence[Any]) -> None:
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> None:
         return None
 
     def select_renderer(
         self,
         request: Request,
-        renderers: Sequence[BaseRenderer],
+        renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], "application/json"
+        return next(iter(renderers)), "application/json"
 
 
 class View(APIView):

@@ -36,7 +36,7 @@ class ProblemSchema(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable; listed in docs/errors.md.")
     detail = serializers.CharField(allow_blank=True)
-    errors = FaultSchema(many=True)
+    errors = FaultSchema(many=True)  # type: ignore[assignment]
 
 
 def errors(*statuses: int) -> dict[Any, OpenApiResponse]:
@@ -47,7 +47,7 @@ def errors(*statuses: int) -> dict[Any, OpenApiResponse]:
     }
 
 
-class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class AccessTokenScheme(OpenApiAuthenticationExtension):
     target_class = "backend.accounts.authentication.AccessToken"
     name = "access_token"
 

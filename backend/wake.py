@@ -7,7 +7,6 @@ dropped, and must never fail or hold up the request that has just stored an answ
 import threading
 from time import monotonic
 
-import kombu.transport.redis
 import structlog
 from celery import Celery
 

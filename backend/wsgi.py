@@ -8,6 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 
 application = get_wsgi_application()
 
-from backend.demo.guard import refuse_demo_off_loopback
+from backend.demo.guard import refuse_demo_off_loopback  # noqa: E402 - the apps must be ready first
 
 refuse_demo_off_loopback()

@@ -1,7 +1,9 @@
 """Instruments, administrations and trends over HTTP."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import orjson
 from django.http import HttpResponse
@@ -10,6 +12,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from backend import openapi
+from backend.accounts.authentication import who
 from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit
 from backend.body import read_json
 from backend.care import access
@@ -19,7 +22,7 @@ from backend.wake import wake
 from backend.wire import instant, rfc3339, uuid
 from scales import queries, schemas, services, trends, wire
 from scales.instrument import Instrument
-from scales.services import Result, Sender
+from scales.services import Kept, Sender, Settled
 
 
 class Instruments(View):
@@ -85,7 +88,7 @@ class Administrations(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """One's own administrations, newest completion first."""
-        return _page(request, access.own_participant(request.user))
+        return _page(request, access.own_participant(who(request)))
 
     @extend_schema(
         request=schemas.AdministrationBody,
@@ -105,14 +108,16 @@ class Administrations(View):
         instrument version unknown here: kept, and scored when it arrives. 409 for an id taken by
         other content and 422 for content that does not fit: both are kept for staff to see.
         """
-        own = access.own_participant(request.user)
+        own = access.own_participant(who(request))
         result = services.record_administration(
             participant=own,
             body=read_json(request._request),
             received_at=timezone.now(),
-            sender=Sender(user=request.user.id, device=device(request)),
+            sender=Sender(user=who(request).id, device=device(request)),
         )
-        return _answer(result)
+        if isinstance(result, Kept):
+            return _kept(result)
+        return _settled(result, wire.administration)
 
 
 class OneAdministration(View):
@@ -125,12 +130,12 @@ class OneAdministration(View):
     def get(self, request: Request, administration: str) -> HttpResponse:
         """One administration with its answers and every revision, for its participant or their therapist."""
         id_ = uuid(administration)
-        owner = id_ and queries.owner_of(id_)
+        owner = queries.owner_of(id_) if id_ else None
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
-        access.participant(request.user, owner, action="administration.read")
+        access.participant(who(request), owner, action="administration.read")
         revisions = queries.revisions(id_)
-        return answer(wire.with_revisions(revisions, _of(revisions[0])))
+        return answer(wire.with_revisions(revisions, queries.instrument_of(revisions[0])))
 
 
 class Corrections(View):
@@ -147,7 +152,7 @@ class Corrections(View):
     )
     def post(self, request: Request, administration: str) -> HttpResponse:
         """Correct one's own administration: a further revision with a reason. All stay readable."""
-        own = access.own_participant(request.user)
+        own = access.own_participant(who(request))
         id_ = uuid(administration)
         if id_ is None or queries.owner_of(id_) != str(own.public_id):
             raise Problem(404, "not_found")
@@ -156,9 +161,11 @@ class Corrections(View):
             administration=id_,
             body=read_json(request._request),
             received_at=timezone.now(),
-            sender=Sender(user=request.user.id, device=device(request)),
+            sender=Sender(user=who(request).id, device=device(request)),
         )
-        return _answer(result)
+        if isinstance(result, Kept):
+            return _kept(result)
+        return _settled(result, wire.current)
 
 
 class ParticipantAdministrations(View):
@@ -171,30 +178,26 @@ class ParticipantAdministrations(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's administrations, newest completion first."""
-        return _page(request, access.participant(request.user, participant, action="administrations.read"))
+        return _page(request, access.participant(who(request), participant, action="administrations.read"))
 
 
-def _answer(result: Result) -> HttpResponse:
-    match result.outcome:
-        case "conflict":
-            raise Problem(409, "conflict")
-        case "not_enabled":
-            raise Problem(422, "not_enabled")
-        case "rejected":
-            raise misfit([Fault(pointer(*place), code, detail) for place, code, detail in result.faults])
-        case "quarantined":
-            assert result.entry is not None
-            return answer(wire.kept(result.entry, result.received_at), 202)
-    recorded = result.administration
-    assert recorded is not None
-    if result.outcome == "recorded":
+def _settled(
+    result: Settled, shown: Callable[[queries.Recorded, Instrument], dict[str, Any]]
+) -> HttpResponse:
+    if result.new:
         wake("scales.tasks.compute_trends")
-    shown = wire.administration if result.entry is not None else wire.current
-    return answer(shown(recorded, _of(recorded)), 201 if result.outcome == "recorded" else 200)
+    recorded = result.administration
+    return answer(shown(recorded, queries.instrument_of(recorded)), 201 if result.new else 200)
 
 
-def _of(recorded: queries.Recorded) -> Instrument:
-    return _known(queries.instrument(recorded.instrument, recorded.version))
+def _kept(kept: Kept) -> HttpResponse:
+    if kept.why == "unknown_version" and kept.entry:
+        return answer(wire.kept(kept.entry), 202)
+    if kept.why == "conflict":
+        raise Problem(409, "conflict")
+    if kept.why == "not_enabled":
+        raise Problem(422, "not_enabled")
+    raise misfit([Fault(pointer(*place), code, detail) for place, code, detail in kept.faults])
 
 
 def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
@@ -206,16 +209,17 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     before = None
     if cursor := request.query_params.get("cursor"):
         at, id_, of = cursor_parts(cursor, 3)
-        before = (instant(at), uuid(id_))
-        if None in before or of != filters:
+        ended_at, ended_with = instant(at), uuid(id_)
+        if ended_at is None or ended_with is None or of != filters:
             raise bad_cursor()
+        before = (ended_at, ended_with)
     found = queries.administrations(
         seen.id, instrument=instrument, since=since, before=before, limit=size + 1
     )
     last = found[size - 1] if len(found) > size else None
     return answer(
         {
-            "results": [wire.current(a, _of(a)) for a in found[:size]],
+            "results": [wire.current(a, queries.instrument_of(a)) for a in found[:size]],
             "next": last and cursor_for(last.completed_at.isoformat(), str(last.id), filters),
         }
     )
@@ -242,7 +246,7 @@ class MyTrends(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """One's own trends in one instrument. `up_to_date` says whether every administration is in them."""
-        return _trends(request, access.own_participant(request.user))
+        return _trends(request, access.own_participant(who(request)))
 
 
 class ParticipantTrends(View):
@@ -255,7 +259,7 @@ class ParticipantTrends(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's trends in one instrument, for themselves or their therapist."""
-        return _trends(request, access.participant(request.user, participant, action="trends.read"))
+        return _trends(request, access.participant(who(request), participant, action="trends.read"))
 
 
 def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:

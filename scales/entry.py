@@ -32,7 +32,8 @@ WHY_SKIPPED = ("declined", "skipped", "untouched")
 _TOLERANCE = timedelta(minutes=5)
 
 # What is wrong with an entry: the names that lead to the place, a stable code, a sentence.
-Faults = list[tuple[tuple[str, ...], str, str]]
+Place = tuple[tuple[str, ...], str, str]
+Faults = list[Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,7 @@ class Entry:
     @property
     def utc_offset(self) -> int:
         """How many minutes the phone's clock was ahead of UTC when it completed this."""
-        offset = self.completed_at.utcoffset()
-        assert offset is not None
-        return offset // timedelta(minutes=1)
+        return (self.completed_at.utcoffset() or timedelta()) // timedelta(minutes=1)
 
     def content_hash(self) -> bytes:
         """SHA-256 of the content, apart from its id: equal for equal content however it was spelt.

@@ -113,6 +113,7 @@ class Quarantined(models.Model):
     administration = models.UUIDField(null=True)
     instrument_code = models.CharField(max_length=64, null=True)
     instrument_version = models.PositiveIntegerField(null=True)
+    sent_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     device = models.UUIDField(null=True)
     body = models.JSONField()
     content_hash = models.BinaryField()

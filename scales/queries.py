@@ -12,7 +12,7 @@ import orjson
 from django.db import connection
 
 from scales.instrument import Instrument, load, parse, with_wording
-from scales.models import Administration, Correction, LoadedFile
+from scales.models import Administration, Correction, LoadedFile, Quarantined
 
 RELEASED_FILES = Path(__file__).parent / "instruments"
 
@@ -35,6 +35,14 @@ def instruments() -> dict[tuple[str, int], Instrument]:
         else:
             found[key] = with_wording(found[key], file.text, name)
     return dict(sorted(found.items()))
+
+
+def instrument_of(recorded: "Recorded") -> Instrument:
+    """The instrument an administration was recorded under: it is never unloaded."""
+    found = instrument(recorded.instrument, recorded.version)
+    if found is None:
+        raise LookupError("an administration outlived its instrument version")
+    return found
 
 
 def instrument(code: str, version: int) -> Instrument | None:
@@ -85,8 +93,8 @@ class Recorded:
 
 _RECORDED = (
     "SELECT a.id, a.instrument_code, a.instrument_version, a.started_at, a.completed_at, a.utc_offset,"
-    " a.received_at, a.timezone, a.assessment, a.clock, coalesce(c.revision, 1), coalesce(c.responses, a.responses)::text,"
-    " a.skipped::text, coalesce(c.scores, a.scores)::text"
+    " a.received_at, a.timezone, a.assessment, a.clock, coalesce(c.revision, 1),"
+    " coalesce(c.responses, a.responses)::text, a.skipped::text, coalesce(c.scores, a.scores)::text"
     " FROM scales_administration a LEFT JOIN LATERAL (SELECT revision, responses, scores"
     " FROM scales_correction WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
 )
@@ -117,12 +125,14 @@ def administrations(
         return [_recorded(row) for row in cursor.fetchall()]
 
 
-def administration(id: UUID) -> Recorded | None:
-    """One administration as it stands. The caller has been through `access`."""
+def administration(id: UUID) -> Recorded:
+    """One administration as it stands. Raises Administration.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(f"{_RECORDED} WHERE a.id = %s", [id])
         row = cursor.fetchone()
-    return _recorded(row) if row else None
+    if row is None:
+        raise Administration.DoesNotExist
+    return _recorded(row)
 
 
 def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> Recorded | None:
@@ -130,10 +140,11 @@ def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> Recorded
     first = Administration.objects.filter(
         id=id, participant_id=participant_id, content_hash=content_hash
     ).first()
-    return _as_recorded(first) if first else None
+    return as_recorded(first) if first else None
 
 
-def _as_recorded(first: Administration) -> Recorded:
+def as_recorded(first: Administration) -> Recorded:
+    """The row as it was first recorded."""
     return Recorded(
         id=first.id,
         instrument=first.instrument_code,
@@ -162,9 +173,24 @@ def id_is_taken(id: UUID) -> bool:
     return Administration.objects.filter(id=id).exists()
 
 
+def waits_otherwise(participant_id: int, id: UUID, content_hash: bytes) -> bool:
+    """Whether that id of the participant's already waits for its instrument with other content."""
+    waiting = Quarantined.objects.filter(
+        participant_id=participant_id, administration=id, kind=Quarantined.Kind.UNKNOWN_VERSION
+    )
+    return waiting.exclude(content_hash=content_hash).exists()
+
+
+def is_revision(id: UUID, administration: UUID, content_hash: bytes) -> bool:
+    """Whether the correction of that id is one of this administration, with that content."""
+    return Correction.objects.filter(
+        id=id, administration_id=administration, content_hash=content_hash
+    ).exists()
+
+
 def revisions(id: UUID) -> list[Recorded]:
     """Every revision of an administration, the first submission first."""
-    first = _as_recorded(Administration.objects.get(id=id))
+    first = as_recorded(Administration.objects.get(id=id))
     return [first] + [
         replace(
             first,
@@ -179,17 +205,24 @@ def revisions(id: UUID) -> list[Recorded]:
 
 
 def _recorded(row: tuple[Any, ...]) -> Recorded:
-    id_, code, version, started_at, completed_at, utc_offset, *fields, responses, skipped, scores = row
-    instants = _as_sent(started_at, utc_offset), _as_sent(completed_at, utc_offset)
+    id_, code, version, started_at, completed_at, utc_offset, received_at, zone, assessment, clock, *rest = (
+        row
+    )
+    revision, responses, skipped, scores = rest
     return Recorded(
-        id_,
-        code,
-        version,
-        *instants,
-        *fields,
-        orjson.loads(responses),
-        orjson.loads(skipped),
-        orjson.loads(scores),
+        id=id_,
+        instrument=code,
+        version=version,
+        started_at=_as_sent(started_at, utc_offset),
+        completed_at=_as_sent(completed_at, utc_offset),
+        received_at=received_at,
+        timezone=zone,
+        assessment=assessment,
+        clock=clock,
+        revision=revision,
+        responses=orjson.loads(responses),
+        skipped=orjson.loads(skipped),
+        scores=orjson.loads(scores),
     )
 
 

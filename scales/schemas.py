@@ -61,7 +61,7 @@ class Instrument(serializers.Serializer[Any]):
     abbreviation = serializers.CharField()
     language = serializers.CharField()
     construct = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     doi = serializers.CharField(allow_null=True)
     licence = serializers.CharField(help_text="Of the wording, apart from the code's own.")
     attribution = serializers.CharField()
@@ -139,7 +139,6 @@ class KeptAdministration(serializers.Serializer[Any]):
     instrument = serializers.CharField()
     version = serializers.IntegerField()
     completed_at = serializers.DateTimeField()
-    received_at = serializers.DateTimeField()
     outcome = serializers.CharField(help_text="`quarantined`: kept, and scored when the version arrives.")
 
 
@@ -208,7 +207,7 @@ class ReliableChange(serializers.Serializer[Any]):
         allow_null=True, help_text="Least reliable change between two single scores."
     )
     method = serializers.CharField(allow_null=True)
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     provisional = serializers.BooleanField(
         allow_null=True, help_text="true where a constant was not read in its source."
     )

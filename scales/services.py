@@ -19,30 +19,44 @@ from backend.changes import services as changes
 from backend.logs import request_id
 from scales import entry as entries
 from scales import queries, scoring
-from scales.entry import Entry, Faults, Misfit
+from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
 from scales.instrument import Instrument
 from scales.models import Administration, Correction, Quarantined, Trend
 
-Outcome = Literal["recorded", "already_recorded", "conflict", "rejected", "not_enabled", "quarantined"]
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An administration stands under its id; `new` if it came to just now."""
+
+    administration: queries.Recorded
+    new: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one entry. `administration` is the one recorded under that id, as first answered."""
+class Kept:
+    """What was sent could not be recorded, and is kept whole, for the `faults` named or the reason `why`."""
 
-    outcome: Outcome
-    received_at: datetime
+    why: Literal["rejected", "not_enabled", "conflict", "unknown_version"]
     entry: Entry | None = None
-    administration: queries.Recorded | None = None
-    faults: tuple[tuple[tuple[str, ...], str, str], ...] = ()
+    faults: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Who sends, and from which installation."""
 
-    user: int | None
+    user: int
     device: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What somebody sent, as it came."""
+
+    participant: SeenParticipant
+    body: object
+    received_at: datetime
+    sender: Sender
 
 
 # One statement, so that answers, scores, change row, audit row and the request for a trend stand or
@@ -51,10 +65,11 @@ _RECORD = f"""
 WITH recorded AS (
     INSERT INTO scales_administration
         (id, participant_id, instrument_code, instrument_version, started_at, completed_at, utc_offset,
-         timezone, received_at, clock, assessment, device, responses, skipped, scores, missing_answers, content_hash)
+         timezone, received_at, clock, assessment, device, responses, skipped, scores, missing_answers,
+         content_hash)
     VALUES (%(id)s, %(participant)s, %(code)s, %(version)s, %(started_at)s, %(completed_at)s, %(utc_offset)s,
-            %(timezone)s, %(received_at)s, %(clock)s, %(assessment)s, %(device)s, %(responses)s, %(skipped)s, %(scores)s,
-            %(missing)s, %(content_hash)s)
+            %(timezone)s, %(received_at)s, %(clock)s, %(assessment)s, %(device)s, %(responses)s, %(skipped)s,
+            %(scores)s, %(missing)s, %(content_hash)s)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), changed AS (
@@ -73,9 +88,9 @@ SELECT FROM recorded
 _QUARANTINE = f"""
 WITH kept AS (
     INSERT INTO scales_quarantined
-        (participant_id, kind, administration, instrument_code, instrument_version, device, body,
+        (participant_id, kind, administration, instrument_code, instrument_version, sent_by_id, device, body,
          content_hash, faults, received_at)
-    VALUES (%(participant)s, %(kind)s, %(id)s, %(code)s, %(version)s, %(device)s, %(body)s,
+    VALUES (%(participant)s, %(kind)s, %(id)s, %(code)s, %(version)s, %(user)s, %(device)s, %(body)s,
             %(content_hash)s, %(faults)s, %(received_at)s)
     ON CONFLICT (participant_id, kind, administration, content_hash) DO NOTHING
     RETURNING id
@@ -87,21 +102,24 @@ SELECT %(user)s, 'administration.quarantined', %(participant)s, %(clinic)s, id, 
 
 def record_administration(
     *, participant: SeenParticipant, body: object, received_at: datetime, sender: Sender
-) -> Result:
+) -> Settled | Kept:
     """What became of one submitted administration. Whatever it is, its content is kept.
 
     Resending is harmless: the id settles races, and equal content has the first answer for ever.
     """
+    letter = Letter(participant, body, received_at, sender)
     try:
         entry = entries.read(body)
     except Misfit as misfit:
-        faults = tuple(misfit.faults)
-        _quarantine("rejected", participant, body, None, received_at, sender, faults)
-        return Result("rejected", received_at, faults=faults)
+        return _keep(letter, Kept("rejected", faults=tuple(misfit.faults)))
     instrument = queries.instrument(entry.instrument, entry.version)
-    if instrument is None:
-        return _keep_until_known(participant, body, entry, received_at, sender)
-    return _record_known(participant, body, entry, instrument, received_at, sender)
+    if instrument is not None:
+        return _record_known(letter, entry, instrument)
+    if queries.id_is_taken(entry.id) or queries.waits_otherwise(
+        participant.id, entry.id, entry.content_hash()
+    ):
+        return _keep(letter, Kept("conflict", entry))
+    return _keep(letter, Kept("unknown_version", entry))
 
 
 def record_waiting() -> int:
@@ -115,9 +133,9 @@ def record_waiting() -> int:
         if instrument is None:
             continue
         participant = access.participant_of_a_job(waiting.participant_id)
-        sender = Sender(user=participant.user_id, device=waiting.device)
+        sender = Sender(user=waiting.sent_by_id, device=waiting.device)
         with transaction.atomic():
-            _record_known(participant, waiting.body, entry, instrument, waiting.received_at, sender)
+            _record_known(Letter(participant, waiting.body, waiting.received_at, sender), entry, instrument)
             waiting.resolved_at = Now()
             waiting.save(update_fields=["resolved_at"])
         settled += 1
@@ -131,83 +149,75 @@ def correct_administration(
     body: object,
     received_at: datetime,
     sender: Sender,
-) -> Result:
+) -> Settled | Kept:
     """What became of a correction: a further revision with its reason; every earlier one stays.
 
     Raises Administration.DoesNotExist where the administration is not this participant's.
     """
+    letter = Letter(participant, body, received_at, sender)
     try:
         entry = entries.read_correction(body)
     except Misfit as misfit:
-        faults = tuple(misfit.faults)
-        _quarantine("rejected", participant, body, None, received_at, sender, faults)
-        return Result("rejected", received_at, faults=faults)
+        return _keep(letter, Kept("rejected", faults=tuple(misfit.faults)))
     with transaction.atomic():
+        # The lock lets one correction of this administration through at a time.
         first = Administration.objects.select_for_update().get(
             id=administration, participant_id=participant.id
         )
-        instrument = queries.instrument(first.instrument_code, first.instrument_version)
-        assert instrument is not None
-        outcome: Outcome = "recorded"
-        if kept := Correction.objects.filter(id=entry.id).first():
-            same = bytes(kept.content_hash) == entry.content_hash() and kept.administration_id == first.id
-            outcome = "already_recorded" if same else "conflict"
-        elif faults := tuple(_misfits(instrument, entry.responses, {})):
-            _quarantine("rejected", participant, body, None, received_at, sender, faults)
-            return Result("rejected", received_at, faults=faults)
-        else:
-            newest = first.corrections.aggregate(newest=Max("revision"))["newest"] or 1
-            Correction.objects.create(
-                id=entry.id,
-                administration=first,
-                revision=newest + 1,
-                responses=entry.responses,
-                scores=_scores(instrument, entry.responses, first.missing_answers),
-                reason=entry.reason,
-                corrected_by_id=sender.user,
-                received_at=received_at,
-                content_hash=entry.content_hash(),
-            )
-            changes.record(participant=participant.id, kind="administration", object=administration)
-            audit.record(
-                actor=sender.user,
-                action="administration.corrected",
-                participant=participant.id,
-                clinic=participant.clinic_id,
-                subject=administration,
-            )
-            Trend.objects.filter(participant_id=participant.id, instrument_code=first.instrument_code).update(
-                requested=F("requested") + 1
-            )
-    if outcome == "conflict":
-        _quarantine("conflict", participant, body, None, received_at, sender, ())
-        return Result("conflict", received_at)
-    return Result(outcome, received_at, administration=queries.administration(administration))
+        instrument = queries.instrument_of(queries.as_recorded(first))
+        if faults := tuple(_misfits(instrument, entry.responses, {})):
+            return _keep(letter, Kept("rejected", faults=faults))
+        taken = Correction.objects.filter(id=entry.id).exists()
+        if not taken:
+            _add_revision(letter, first, entry, _scores(instrument, entry.responses, first.missing_answers))
+        if not queries.is_revision(entry.id, administration, entry.content_hash()):
+            return _keep(letter, Kept("conflict"))
+    return Settled(queries.administration(administration), new=not taken)
 
 
-def _record_known(
-    participant: SeenParticipant,
-    body: object,
-    entry: Entry,
-    instrument: Instrument,
-    received_at: datetime,
-    sender: Sender,
-) -> Result:
+def _add_revision(
+    letter: Letter, first: Administration, entry: CorrectionEntry, scores: dict[str, list[Any]]
+) -> None:
+    newest = first.corrections.aggregate(newest=Max("revision"))["newest"] or 1
+    revision = Correction(
+        id=entry.id,
+        administration=first,
+        revision=newest + 1,
+        responses=entry.responses,
+        scores=scores,
+        reason=entry.reason,
+        corrected_by_id=letter.sender.user,
+        received_at=letter.received_at,
+        content_hash=entry.content_hash(),
+    )
+    # An id that another administration's correction takes at this very moment inserts nothing.
+    Correction.objects.bulk_create([revision], ignore_conflicts=True)
+    changes.record(participant=letter.participant.id, kind="administration", object=first.id)
+    audit.record(
+        actor=letter.sender.user,
+        action="administration.corrected",
+        participant=letter.participant.id,
+        clinic=letter.participant.clinic_id,
+        subject=first.id,
+    )
+    Trend.objects.filter(participant_id=letter.participant.id, instrument_code=first.instrument_code).update(
+        requested=F("requested") + 1
+    )
+
+
+def _record_known(letter: Letter, entry: Entry, instrument: Instrument) -> Settled | Kept:
     if faults := tuple(_misfits(instrument, entry.responses, entry.skipped)):
-        _quarantine("rejected", participant, body, entry, received_at, sender, faults)
-        return Result("rejected", received_at, entry, faults=faults)
+        return _keep(letter, Kept("rejected", entry, faults))
     if instrument.requires:
         # No clinic can have what it requires yet: an answer that may need a human has nobody to go to.
-        _quarantine("rejected", participant, body, entry, received_at, sender, (((), "not_enabled", ""),))
-        return Result("not_enabled", received_at, entry)
-    recorded = _insert(participant, entry, instrument, received_at, sender)
+        return _keep(letter, Kept("not_enabled", entry))
+    recorded = _insert(letter, entry, instrument)
     if recorded is not None:
-        return Result("recorded", received_at, entry, recorded)
-    first = queries.first_answer(participant.id, entry.id, entry.content_hash())
+        return Settled(recorded, new=True)
+    first = queries.first_answer(letter.participant.id, entry.id, entry.content_hash())
     if first is not None:
-        return Result("already_recorded", received_at, entry, first)
-    _quarantine("conflict", participant, body, entry, received_at, sender, ())
-    return Result("conflict", received_at, entry)
+        return Settled(first, new=False)
+    return _keep(letter, Kept("conflict", entry))
 
 
 def _misfits(instrument: Instrument, responses: Mapping[str, Any], skipped: Mapping[str, str]) -> Faults:
@@ -220,10 +230,9 @@ def _misfits(instrument: Instrument, responses: Mapping[str, Any], skipped: Mapp
     return faults
 
 
-def _insert(
-    participant: SeenParticipant, entry: Entry, instrument: Instrument, received_at: datetime, sender: Sender
-) -> queries.Recorded | None:
+def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Recorded | None:
     """The new administration, or None where its id is taken."""
+    participant, received_at, sender = letter.participant, letter.received_at, letter.sender
     scores = _scores(instrument, entry.responses, participant.missing_answers)
     clock = entries.doubted_clock(entry, received_at=received_at, enrolled_at=participant.enrolled_at)
     with connection.cursor() as cursor:
@@ -277,48 +286,29 @@ def _scores(instrument: Instrument, responses: Mapping[str, Any], missing: str) 
     return {s.id: [results[s.id].value, results[s.id].answered] for s in instrument.reported}
 
 
-def _keep_until_known(
-    participant: SeenParticipant, body: object, entry: Entry, received_at: datetime, sender: Sender
-) -> Result:
-    """Kept for when its instrument version arrives, unless its id already holds other content."""
-    taken = Quarantined.objects.filter(
-        participant_id=participant.id, administration=entry.id, kind=Quarantined.Kind.UNKNOWN_VERSION
-    ).exclude(content_hash=entry.content_hash())
-    if taken.exists() or queries.id_is_taken(entry.id):
-        _quarantine("conflict", participant, body, entry, received_at, sender, ())
-        return Result("conflict", received_at, entry)
-    _quarantine("unknown_version", participant, body, entry, received_at, sender, ())
-    return Result("quarantined", received_at, entry)
-
-
-def _quarantine(
-    kind: str,
-    participant: SeenParticipant,
-    body: object,
-    entry: Entry | None,
-    received_at: datetime,
-    sender: Sender,
-    faults: tuple[Any, ...],
-) -> None:
+def _keep(letter: Letter, kept: Kept) -> Kept:
+    """The same, once it is written down. The same content is kept once, however often it is sent."""
+    participant, entry = letter.participant, kept.entry
     with connection.cursor() as cursor:
         cursor.execute(
             _QUARANTINE,
             {
                 "participant": participant.id,
                 "clinic": participant.clinic_id,
-                "kind": kind,
-                "id": entry and entry.id,
-                "code": entry and entry.instrument,
-                "version": entry and entry.version,
-                "device": sender.device,
-                "body": _json(body),
-                "content_hash": entry.content_hash() if entry else _hash(body),
-                "faults": _json(faults),
-                "received_at": received_at,
-                "user": sender.user,
+                "kind": "rejected" if kept.why == "not_enabled" else kept.why,
+                "id": entry.id if entry else None,
+                "code": entry.instrument if entry else None,
+                "version": entry.version if entry else None,
+                "device": letter.sender.device,
+                "body": _json(letter.body),
+                "content_hash": entry.content_hash() if entry else _hash(letter.body),
+                "faults": _json(kept.faults or (((), kept.why, ""),)),
+                "received_at": letter.received_at,
+                "user": letter.sender.user,
                 "request": request_id.get(),
             },
         )
+    return kept
 
 
 def _hash(body: object) -> bytes:

@@ -103,8 +103,7 @@ def _subscales(participant_id: int, code: str) -> list[dict[str, Any]]:
     participant = access.participant_of_a_job(participant_id)
     sessions = timeline_sessions(participant.id, participant.timezone)
     administrations = queries.administrations(participant.id, instrument=code)
-    instrument = queries.instrument(code, max(a.version for a in administrations))
-    assert instrument is not None
+    instrument = queries.instrument_of(max(administrations, key=lambda a: a.version))
     return [
         _trend(score, instrument, administrations, sessions, participant.timezone)
         for score in _trended(instrument)

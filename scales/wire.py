@@ -1,6 +1,5 @@
 """Instruments and administrations as the wire shows them."""
 
-from datetime import datetime
 from typing import Any
 
 from backend.wire import rfc3339
@@ -105,14 +104,13 @@ def with_revisions(revisions: list[Recorded], instrument: Instrument) -> dict[st
     }
 
 
-def kept(entry: Entry, received_at: datetime) -> dict[str, Any]:
+def kept(entry: Entry) -> dict[str, Any]:
     """An administration that waits for its instrument version."""
     return {
         "id": str(entry.id),
         "instrument": entry.instrument,
         "version": entry.version,
         "completed_at": rfc3339(entry.completed_at),
-        "received_at": rfc3339(received_at),
         "outcome": "quarantined",
     }
 

@@ -101,7 +101,7 @@ def sign_in(signed_in: User) -> str:
     session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
     session[HASH_SESSION_KEY] = signed_in.get_session_auth_hash()
     session.save()
-    return create_access_token(signed_in, session, {})
+    return str(create_access_token(signed_in, session, {}))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -81,3 +81,11 @@ def _owner_of_session(data: str) -> tuple[str, str]:
     """User id and password fingerprint in a session's signed data; depends on that text alone."""
     session: dict[str, Any] = SessionStore().decode(data)
     return str(session.get(SESSION_KEY, "")), str(session.get(HASH_SESSION_KEY, ""))
+
+
+def who(request: Request) -> SignedInUser:
+    """Who is signed in: by then `SignedIn` has let them pass."""
+    user = request.user
+    if not isinstance(user, SignedInUser):
+        raise NotAuthenticated
+    return user

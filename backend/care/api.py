@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from backend import openapi
+from backend.accounts.authentication import who
 from backend.api import (
     AmountField,
     IdField,
@@ -98,14 +99,14 @@ class Me(View):
     @extend_schema(responses={200: MeSchema, **openapi.errors(401)}, tags=["people"])
     def get(self, request: Request) -> HttpResponse:
         """Who I am: my participant, and my memberships of clinics' staff."""
-        own = access.own_participant_or_none(request.user)
+        own = access.own_participant_or_none(who(request))
         memberships = [
             {"clinic": str(m.clinic.public_id), "clinic_name": m.clinic.name, "role": m.role}
-            for m in access.memberships(request.user)
+            for m in access.memberships(who(request))
         ]
         return answer(
             {
-                "email": request.user.email,
+                "email": who(request).email,
                 "participant": person(own) if own else None,
                 "memberships": memberships,
             }
@@ -122,14 +123,14 @@ class Participants(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """A therapist's own caseload of today."""
-        access.require_therapist(request.user)
+        access.require_therapist(who(request))
         size, after = limit(request), 0
         if cursor := request.query_params.get("cursor"):
             (key,) = cursor_parts(cursor, 1)
             if not (key.isascii() and key.isdecimal() and len(key) < 19):
                 raise bad_cursor()
             after = int(key)
-        seen = access.caseload(request.user, after=after, limit=size + 1)
+        seen = access.caseload(who(request), after=after, limit=size + 1)
         more = cursor_for(str(seen[size - 1].id)) if len(seen) > size else None
         return answer({"results": [person(s) for s in seen[:size]], "next": more})
 
@@ -140,7 +141,7 @@ class OneParticipant(View):
     @extend_schema(responses={200: PersonSchema, **openapi.errors(401, 404)}, tags=["people"])
     def get(self, request: Request, participant: str) -> HttpResponse:
         """One participant, for themselves or their therapist."""
-        seen = access.participant(request.user, participant, action="participant.read")
+        seen = access.participant(who(request), participant, action="participant.read")
         return answer(person(seen))
 
 
@@ -152,7 +153,7 @@ class DosingSessions(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's dosing sessions, first to last."""
-        seen = access.participant(request.user, participant, action="dosing_sessions.read")
+        seen = access.participant(who(request), participant, action="dosing_sessions.read")
         return answer({"results": _numbered(seen), "next": None})
 
     @extend_schema(
@@ -166,11 +167,11 @@ class DosingSessions(View):
     )
     def post(self, request: Request, participant: str) -> HttpResponse:
         """Record a dosing session: 201, or 200 where the same id already holds the same content."""
-        seen = access.participant(request.user, participant, action="participant.opened")
+        seen = access.participant(who(request), participant, action="participant.opened")
         fields = checked(DosingSessionBody, read_json(request._request))
         id_ = fields.pop("id")
         _, new = services.record_dosing_session(
-            participant=seen, actor=request.user.id, id=id_, fields=fields
+            participant=seen, actor=who(request).id, id=id_, fields=fields
         )
         recorded = next(s for s in _numbered(seen) if s["id"] == str(id_))
         return answer(recorded, 201 if new else 200)

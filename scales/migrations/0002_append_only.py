@@ -8,7 +8,7 @@ append_only = importlib.import_module("backend.audit.migrations.0002_append_only
 
 KEPT = """
 CREATE TRIGGER content_kept BEFORE DELETE OR UPDATE OF participant_id, kind, administration,
-    instrument_code, instrument_version, device, body, content_hash, faults, received_at
+    instrument_code, instrument_version, sent_by_id, device, body, content_hash, faults, received_at
     ON scales_quarantined FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER content_kept_whole BEFORE TRUNCATE ON scales_quarantined
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
