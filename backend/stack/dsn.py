@@ -9,7 +9,7 @@ SCHEMES = ("postgresql://", "postgres://")
 PARTS = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
 
 
-class UnreadableDatabaseUrl(ValueError):  # noqa: N818 - said as what it is
+class UnreadableDatabaseUrl(ValueError):
     """DATABASE_URL cannot be used; the message never repeats it, as it holds a password."""
 
 

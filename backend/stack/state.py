@@ -12,7 +12,7 @@ from pathlib import Path
 STOPPING_PATIENCE = 8.0
 
 
-class CannotStart(Exception):  # noqa: N818 - what the operator reads, in one line
+class CannotStart(Exception):
     """The stack cannot run; the message is one line for the person who started it."""
 
 

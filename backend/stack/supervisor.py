@@ -43,7 +43,7 @@ class Options:
     threads: int
 
 
-class Stopped(Exception):  # noqa: N818 - a wish, not an error
+class Stopped(Exception):
     """Somebody asked us to stop."""
 
 
