@@ -145,6 +145,13 @@ def test_why_there_is_no_score() -> None:
     assert score(PHQ, {})["major_depressive_syndrome"] == (None, 0, 9, "undecided", False)
 
 
+def test_a_prorated_total_on_the_edge_of_a_band_is_rounded_up() -> None:
+    """Eight answers that sum to 4: 4 / 8 * 9 is 4.5, as a whole number 5, which is mild."""
+    got = score(PHQ, sheet(PHQ, [1, 1, 1, 1, 0, 0, 0, 0, None]), "prorate")
+
+    assert (got["total"].value, got["total"].prorated, got["severity"].value) == (4.5, True, "mild")
+
+
 def test_phq9_over_all_262144_answer_sheets() -> None:
     every = list(product(range(4), repeat=9))
     got = score_many(PHQ, np.array([[*row, np.nan] for row in every], dtype=float))
