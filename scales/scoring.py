@@ -92,10 +92,10 @@ def score_many(
 
 
 def rounded(value: Value) -> Value:
-    """The value as it goes over the wire: numbers to 4 decimals, half to even; all else unchanged."""
+    """The value as it goes over the wire: numbers to 4 decimals, half to even, no -0.0; all else unchanged."""
     if value is None or isinstance(value, bool | str):
         return value
-    return round(float(value), 4)
+    return round(float(value), 4) + 0.0
 
 
 def _plain(answer: float | None) -> Answer:

@@ -111,6 +111,7 @@ def test_an_unknown_policy_is_refused() -> None:
         (0.03125, 0.0312),
         (0.09375, 0.0938),
         (78, 78.0),
+        (-0.00004, 0.0),
         (None, None),
         (True, True),
         (False, False),
@@ -120,8 +121,7 @@ def test_an_unknown_policy_is_refused() -> None:
 def test_numbers_are_rounded_half_to_even_at_four_decimals(value: Value, expected: Value) -> None:
     got = rounded(value)
 
-    assert got == expected
-    assert type(got) is type(expected)
+    assert (str(got), type(got)) == (str(expected), type(expected))
 
 
 def test_the_unscored_item_is_taken_and_never_added() -> None:
