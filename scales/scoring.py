@@ -92,7 +92,7 @@ def score_many(
 
 
 def rounded(value: Value) -> Value:
-    """The value as it goes over the wire: numbers to 4 decimals, half to even, no -0.0; all else unchanged."""
+    """The value as it goes over the wire: numbers to 4 decimals, half to even, no -0.0; all else as it is."""
     if value is None or isinstance(value, bool | str):
         return value
     return round(float(value), 4) + 0.0
