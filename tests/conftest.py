@@ -21,6 +21,7 @@ from scales.queries import instrument
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 Role = Membership.Role
+ClientFor = Callable[[Participant | Membership], Client]
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def sign_in(signed_in: User) -> str:
 
 
 @pytest.fixture
-def client_for(db: None) -> Callable[[Participant | Membership], Client]:
+def client_for(db: None) -> ClientFor:
     """A client signed in as a participant or a member of staff, as an app would be."""
 
     def signed_in(person: Participant | Membership) -> Client:
