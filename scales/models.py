@@ -123,7 +123,12 @@ class Quarantined(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["participant", "kind", "content_hash"], name="quarantined_once")
+            # A body too odd to have an id is kept once too.
+            models.UniqueConstraint(
+                fields=["participant", "kind", "administration", "content_hash"],
+                nulls_distinct=False,
+                name="quarantined_once",
+            )
         ]
         indexes: ClassVar = [
             models.Index(

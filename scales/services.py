@@ -92,7 +92,7 @@ WITH kept AS (
          content_hash, faults, received_at)
     VALUES (%(participant)s, %(kind)s, %(id)s, %(code)s, %(version)s, %(user)s, %(device)s, %(body)s,
             %(content_hash)s, %(faults)s, %(received_at)s)
-    ON CONFLICT (participant_id, kind, administration, content_hash) DO NOTHING
+    ON CONFLICT ON CONSTRAINT quarantined_once DO NOTHING
     RETURNING id
 )
 {audit.INSERT}

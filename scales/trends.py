@@ -1,12 +1,14 @@
 """Trends: computed by a worker from rows that say what is behind, read as they were left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
+import structlog
 from django.db import connection
+from django.db.models import F
 
 from backend.care import access
 from backend.care.queries import timeline_sessions
@@ -18,6 +20,8 @@ from scales.instrument import Instrument, Score
 from scales.models import Trend
 from scales.queries import Recorded
 from scales.scoring import rounded
+
+log = structlog.get_logger()
 
 # Any number, the same in every worker: one sweep at a time, the others have nothing to add.
 _SWEEP = 7_261_530
@@ -34,7 +38,7 @@ class Trends:
 
 
 def compute_behind(*, now: datetime) -> int:
-    """How many trends were computed: all that were behind when this began.
+    """How many trends were computed: all that were behind, one pass over them by key.
 
     The count a trend was asked for is read before its administrations are: whatever was asked for
     meanwhile leaves it behind still. No row stays locked while it is computed, so that no
@@ -50,16 +54,22 @@ def compute_behind(*, now: datetime) -> int:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_SWEEP])
 
 
-def _behind() -> list[Trend]:
-    return list(
-        Trend.objects.extra(where=["requested > computed"]).only(
-            "participant_id", "instrument_code", "requested"
-        )[:_AT_A_TIME]
-    )
+def _behind() -> Iterator[Trend]:
+    last = 0
+    behind = Trend.objects.filter(requested__gt=F("computed")).defer("result").order_by("id")
+    while page := list(behind.filter(id__gt=last)[:_AT_A_TIME]):
+        yield from page
+        last = page[-1].pk
 
 
 def _compute(trend: Trend, now: datetime) -> int:
-    result = _subscales(trend.participant_id, trend.instrument_code)
+    """1 if the trend is up to date with what it was asked for, 0 if it could not be computed."""
+    try:
+        result = _subscales(trend.participant_id, trend.instrument_code)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        # One person's trend must not keep everybody else's waiting. It stays behind, and is tried again.
+        log.exception("trend_failed", trend=trend.pk)
+        return 0
     return Trend.objects.filter(pk=trend.pk, computed__lt=trend.requested).update(
         computed=trend.requested, computed_at=now, result=result
     )
@@ -78,21 +88,23 @@ def read(participant: access.SeenParticipant, instrument: str, anchor: str | Non
         )
         row = cursor.fetchone()
     computed_at, up_to_date, result = row or (None, True, None)
-    if result is None:
-        # Nothing computed yet: the same shape, with nothing in it.
-        known = queries.newest(queries.instruments())[instrument]
-        result = orjson.dumps(
-            [_shown(score, change.series([], [], score.higher_is, None)) for score in _trended(known)]
-        )
-    elif anchor is not None:
+    if anchor is not None:
         sessions = timeline_sessions(participant.id, participant.timezone)
         session = next((s for s in sessions if s.id == anchor), None)
         if session is None:
             return None
-        result = orjson.dumps(_anchored(orjson.loads(result), session, participant.timezone))
-    else:
-        result = result.encode()
-    return Trends(computed_at, up_to_date, result)
+        result = (
+            result and orjson.dumps(_anchored(orjson.loads(result), session, participant.timezone)).decode()
+        )
+    return Trends(computed_at, up_to_date, result.encode() if result else _nothing_yet(instrument))
+
+
+def _nothing_yet(code: str) -> bytes:
+    """The shape of a trend with nothing in it."""
+    instrument = queries.newest(queries.instruments())[code]
+    return orjson.dumps(
+        [_shown(score, change.series([], [], score.higher_is, None), {}) for score in _trended(instrument)]
+    )
 
 
 def _trended(instrument: Instrument) -> list[Score]:
@@ -118,8 +130,8 @@ def _trend(
     zone: str,
 ) -> dict[str, Any]:
     observations = [_observation(a, score, zone) for a in administrations if score.id in a.scores]
-    norm = change.norm(instrument, score.id)
-    return _shown(score, change.series(observations, sessions, score.higher_is, norm))
+    series = change.series(observations, sessions, score.higher_is, change.norm(instrument, score.id))
+    return _shown(score, series, {str(a.id): a.completed_at for a in administrations})
 
 
 def _observation(recorded: Recorded, score: Score, zone: str) -> Observation:
@@ -138,12 +150,12 @@ def _observation(recorded: Recorded, score: Score, zone: str) -> Observation:
     )
 
 
-def _shown(score: Score, series: Series) -> dict[str, Any]:
+def _shown(score: Score, series: Series, completed: Mapping[str, datetime]) -> dict[str, Any]:
     changed, slope, start = series.reliable_change, series.slope, series.baseline
     return {
         "subscale": score.id,
         "higher_is": score.higher_is,
-        "points": [_point(point) for point in series.points],
+        "points": [_point(point, completed[point.observation.administration]) for point in series.points],
         "baseline": {
             "value": rounded(start.value),
             "rule": start.rule,
@@ -179,11 +191,11 @@ def _shown(score: Score, series: Series) -> dict[str, Any]:
     }
 
 
-def _point(point: Point) -> dict[str, Any]:
+def _point(point: Point, completed_at: datetime) -> dict[str, Any]:
     seen = point.observation
     return {
         "administration": seen.administration,
-        "completed_at": rfc3339(seen.at),
+        "completed_at": rfc3339(completed_at),
         "value": rounded(seen.value),
         "prorated": seen.prorated,
         "session": _place(point.session, point.day) if point.session else None,

@@ -204,7 +204,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="quarantined",
             constraint=models.UniqueConstraint(
-                fields=("participant", "kind", "content_hash"), name="quarantined_once"
+                fields=("participant", "kind", "administration", "content_hash"),
+                name="quarantined_once",
+                nulls_distinct=False,
             ),
         ),
         migrations.AddIndex(
