@@ -204,6 +204,8 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     """One page of a participant's administrations."""
     size = limit(request)
     instrument = request.query_params.get("instrument")
+    if instrument and "\0" in instrument:  # PostgreSQL takes no such text, not even to compare with
+        raise misfit([Fault("/instrument", "invalid_value")])
     since = _since(request)
     filters = f"{instrument}|{since}"
     before = None

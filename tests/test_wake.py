@@ -79,7 +79,7 @@ def without_broker(url: str) -> tuple[float, float, int]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, "REDIS_URL": url, "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE},
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
     assert "wake_failed" in done.stderr
     first, rest, failed = json.loads(done.stdout)
