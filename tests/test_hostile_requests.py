@@ -77,8 +77,9 @@ def test_an_unreadable_administration_is_refused_and_nothing_is_stored(
 
 # The value stands in for one of a sound administration's; what is refused there is kept for staff.
 PLACES: list[tuple[str, ...]] = [
-    ("id",), ("instrument",), ("version",), ("started_at",), ("completed_at",), ("timezone",), 
-    ("assessment",), ("responses",), ("responses", "scs07"), ("skipped",), ("skipped", "scs07"), ("unheard_of",),
+    ("id",), ("instrument",), ("version",), ("started_at",), ("completed_at",), ("timezone",),
+    ("assessment",), ("responses",), ("responses", "scs07"), ("skipped",), ("skipped", "scs07"),
+    ("unheard_of",),
 ]  # fmt: skip
 # What reads as JSON, and is hardly ever what stands there.
 ODD = [
@@ -188,7 +189,8 @@ def test_sign_in_survives_odd_values(value: str, client: Client, db: None) -> No
 @pytest.mark.parametrize(
     "path",
     ["/", "/api", "/api/v1/", "/api/v1/administrations/", "/api//v1/administrations",
-     "/api/v1/%2e%2e/administrations", "/api/v1/..%2fadministrations", "/api/v1/administrations%00", "/api/v1/administrations/%ff%fe",
+     "/api/v1/%2e%2e/administrations", "/api/v1/..%2fadministrations", "/api/v1/administrations%00",
+     "/api/v1/administrations/%ff%fe",
      "/api/v1/participants/%00", "/api/v1/participants/" + "9" * 5_000, "/api/v1/instruments/%0a",
      "/_allauth/", "/_allauth/app/v1/%00", "/api/v1/instruments/scs-26/versions/" + "9" * 5_000,
      "/api/v1/instruments/scs-26/versions/%D9%A1"],
