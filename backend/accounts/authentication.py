@@ -1,5 +1,6 @@
 """Who sends this request: one look-up for each, so that signing out works at once."""
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from allauth.headless.tokens.strategies.jwt.internal import decode_token, session_key_from_sid
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
@@ -40,9 +41,10 @@ class AccessToken(BaseAuthentication):
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        payload = decode_token(token.strip(), "access")
-        key = session_key_from_sid(payload["sid"]) if payload else None
-        user = _living_user(key, payload["sub"]) if payload and key else None
+        claims = _claims(token.strip())
+        if claims is None or claims.expires_at <= time.time():
+            raise AuthenticationFailed
+        user = _living_user(claims)
         if user is None:
             raise AuthenticationFailed
         return user, token
@@ -58,22 +60,62 @@ class SignedIn(BasePermission):
         return request.user is not None
 
 
-def _living_user(session_key: str, subject: str) -> SignedInUser | None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT u.id, u.email, u.password, s.session_data FROM django_session s, accounts_user u"
-            " WHERE s.session_key = %s AND s.expire_date > now() AND u.id = %s AND u.is_active",
-            [session_key, int(subject)],
-        )
-        row = cursor.fetchone()
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What a token of ours says: whose, of which session, until when (Unix seconds)."""
+
+    subject: str
+    session_key: str
+    expires_at: float
+
+
+@lru_cache(maxsize=4096)
+def _claims(token: str) -> _Claims | None:
+    """The claims of a token with a valid signature. Kept, because they depend on the token alone."""
+    payload = decode_token(token, "access")
+    key = session_key_from_sid(payload["sid"]) if payload else None
+    if not payload or not key or not payload["sub"].isdecimal():
+        return None
+    return _Claims(payload["sub"], key, float(payload["exp"]))
+
+
+def _living_user(claims: _Claims) -> SignedInUser | None:
+    row = _session_row(claims)
     if row is None:
         return None
     user_id, email, password, data = row
     owner, auth_hash = _owner_of_session(data)
-    expected = User(password=password).get_session_auth_hash()
-    if owner != subject or not constant_time_compare(auth_hash, expected):
+    if owner != claims.subject or not constant_time_compare(auth_hash, _password_fingerprint(password)):
         return None
     return SignedInUser(id=user_id, email=email)
+
+
+def _session_row(claims: _Claims) -> Any:
+    """User and session, if both live.
+
+    This is a request's first statement and reads only. So where it meets a connection that died
+    since the last request, it is asked once more over a new one: cheaper than a check before each.
+    """
+    for again in (True, False):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT u.id, u.email, u.password, s.session_data FROM django_session s, accounts_user u"
+                    " WHERE s.session_key = %s AND s.expire_date > now() AND u.id = %s AND u.is_active",
+                    [claims.session_key, int(claims.subject)],
+                )
+                return cursor.fetchone()
+        except (OperationalError, InterfaceError):
+            if not again or connection.in_atomic_block:
+                raise
+            connection.close()
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _password_fingerprint(password: str) -> str:
+    """What a session must hold to outlive a change of password."""
+    return User(password=password).get_session_auth_hash()
 
 
 @lru_cache(maxsize=4096)
