@@ -42,6 +42,17 @@ openapi: $(V)/.dev
 	SECRET_KEY=lint-lint-lint-lint-lint-lint-lint DATABASE_URL=postgresql://nobody@127.0.0.1:1/nothing \
 	  $(V)/bin/python manage.py spectacular --file docs/openapi.yaml
 
+# The README's tour, typed into a shell against `make run`'s own command. Needs bash and curl.
+e2e: $(V)/.dev
+	$(V)/bin/python -m pytest tests/e2e -q
+
+# Long proofs: minutes, not seconds. SEED= repeats a run.
+battery: $(V)/.dev
+	$(V)/bin/python -m pytest tests/battery -q
+
+bench: $(V)/.dev
+	$(V)/bin/python -m benchmarks
+
 lock:
 	cd requirements && for f in base run dev; do \
 	  uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \

@@ -1,0 +1,45 @@
+"""`make battery`: 20 kills -9 during 2,000 submissions, and the same with a promise broken."""
+
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from backend.stack.state import running_environment
+from tests.running import Stack, eventually, stack
+from tests.storm import storm
+
+SEED = int(os.environ.get("SEED") or 20261123)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> object:
+    with stack(tmp_path, DEMO="1") as running:
+        assert eventually(running.started, 60), running.lines()
+        yield running
+
+
+def test_no_acknowledged_answer_is_lost_or_doubled(
+    demo: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = storm(demo, kills=20, submissions=2000, seed=SEED, ledger=tmp_path / "ledger")
+
+    with capsys.disabled():
+        print(f"\nkill storm: {report}")
+    assert sum(report.kills.values()) == 20
+    assert report.acknowledged == 2000
+    assert report.clean, report
+
+
+def test_the_storm_notices_a_database_that_acknowledges_before_it_writes(
+    demo: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(running_environment(demo.state)["DATABASE_URL"], autocommit=True) as database:
+        database.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+
+    report = storm(demo, kills=20, submissions=2000, seed=SEED, ledger=tmp_path / "ledger")
+
+    with capsys.disabled():
+        print(f"\nsabotage, synchronous_commit=off: {report}")
+    assert report.lost > 0, "the storm has no teeth"

@@ -1,0 +1,16 @@
+"""The kill storm of `make battery`, in short."""
+
+from pathlib import Path
+
+from tests.running import eventually, stack
+from tests.storm import storm
+
+
+def test_a_short_storm_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    with stack(tmp_path, DEMO="1") as running:
+        assert eventually(running.started, 60), running.lines()
+        report = storm(running, kills=5, submissions=200, seed=5, ledger=tmp_path / "ledger")
+
+    assert report.acknowledged == 200
+    assert set(report.kills) == {"web", "web worker", "worker", "postgres", "valkey"}
+    assert report.clean, report
