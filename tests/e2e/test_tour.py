@@ -1,0 +1,44 @@
+"""The README's tour, typed into a shell as it stands there."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.running import ROOT, eventually, stack
+
+FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def tour() -> str:
+    """The block of the README that begins by reading who the demo people are."""
+    blocks = FENCE.findall((ROOT / "README.md").read_text())
+    return next(block for block in blocks if block.startswith("demo()"))
+
+
+def test_the_tour_shows_what_the_readme_says(tmp_path: Path) -> None:
+    assert shutil.which("bash"), "the tour is written for bash"
+    assert shutil.which("curl"), "the tour is written for curl"
+    assert len(tour().splitlines()) == 10
+
+    with stack(tmp_path, DEMO="1") as running:
+        assert eventually(running.started, 60), running.lines()
+        script = tour().replace("127.0.0.1:8000", f"127.0.0.1:{running.port}")
+        script = script.replace(".state/demo.json", str(running.state / "demo.json"))
+        walked = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, timeout=120)
+
+    assert walked.returncode == 0, walked.stderr
+    *head, thea, theo, carla = walked.stdout.rstrip().splitlines()
+    definition, *answers = (json.loads(line) for line in head[:6])
+    assert definition["items"][4]["text"] == "I try to be loving towards myself when I'm feeling emotional pain."
+    first = {score["subscale"]: score["value"] for score in answers[0]["scores"]}
+    # Kindness 2, everything else 3: (2 + 3 + 3 + 3 + 3 + 3) / 6.
+    assert (first["self_kindness"], first["self_judgment"], first["total"]) == (2, 3, 2.8333)
+    assert len(answers) == 5
+    trend = json.loads("\n".join(head[6:]))
+    kindness = next(s for s in trend["subscales"] if s["subscale"] == "self_kindness")
+    assert trend["up_to_date"]
+    assert [point["value"] for point in kindness["points"]] == [2, 4, 4, 4, 4]
+    assert (kindness["change"], kindness["reliable_change"]["status"]) == (2, "improved")
+    assert (thea, theo, carla) == ("thea 200", "theo 404", "carla 404")
