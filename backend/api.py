@@ -43,6 +43,14 @@ class View(APIView):
 
     parser_classes = ()
     content_negotiation_class = OnlyJSON
+    metadata_class = None  # OPTIONS would tell of the code behind
+
+
+class PublicView(View):
+    """An endpoint for anybody: it tells nothing of anybody."""
+
+    authentication_classes = ()
+    permission_classes = ()
 
 
 def answer(data: object, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:

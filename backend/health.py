@@ -1,34 +1,62 @@
 """Whether the process lives, and whether a write would succeed."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
 from redis import Redis, RedisError
+from rest_framework import serializers
+from rest_framework.request import Request
 
 from backend import wake
-from backend.api import answer
+from backend.api import PublicView, answer
 
 _PATIENCE = 1.0
 
 
-def live(request: HttpRequest) -> HttpResponse:
-    """200: this process answers."""
-    return answer({"status": "alive"})
+class LiveSchema(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(["alive"])
 
 
-def ready(request: HttpRequest) -> HttpResponse:
-    """200 where writes would succeed, else 503 naming the part that fails.
+class PartsSchema(serializers.Serializer[Any]):
+    database = serializers.ChoiceField(["ok", "read-only", "unreachable", "migrations missing"])
+    broker = serializers.ChoiceField(["ok", "unreachable"])
 
-    The broker only wakes: without it answers are still recorded, so it is named but fails nothing.
-    """
-    parts = {"database": _database(), "broker": _broker()}
-    well = parts["database"] == "ok"
-    return answer(
-        {"status": "ready" if well else "not ready", "parts": parts, "failed_wakes": wake.failures},
-        200 if well else 503,
-        None if well else {"Retry-After": "2"},
-    )
+
+class ReadySchema(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(["ready", "not ready"])
+    parts = PartsSchema()
+    failed_wakes = serializers.IntegerField(help_text="Since this process started.")
+
+
+class Live(PublicView):
+    """`GET /healthz`"""
+
+    @extend_schema(responses={200: LiveSchema}, tags=["operation"])
+    def get(self, request: Request) -> HttpResponse:
+        """200: this process answers."""
+        return answer({"status": "alive"})
+
+
+class Ready(PublicView):
+    """`GET /readyz`"""
+
+    @extend_schema(responses={200: ReadySchema, 503: ReadySchema}, tags=["operation"])
+    def get(self, request: Request) -> HttpResponse:
+        """200 where writes would succeed, else 503 naming the part that fails.
+
+        The broker only wakes: without it answers are still recorded, so it is named but fails nothing.
+        """
+        parts = {"database": _database(), "broker": _broker()}
+        well = parts["database"] == "ok"
+        return answer(
+            {"status": "ready" if well else "not ready", "parts": parts, "failed_wakes": wake.failures},
+            200 if well else 503,
+            None if well else {"Retry-After": "2"},
+        )
 
 
 def _database() -> str:

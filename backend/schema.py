@@ -8,20 +8,17 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from backend.api import View
+from backend.api import PublicView
 
 FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 
-class Schema(View):
+class Schema(PublicView):
     """`GET /schema`"""
-
-    authentication_classes = ()
-    permission_classes = ()
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
-        """This description. It is public: it tells nothing of anybody."""
+        """This description."""
         return HttpResponse(_text(), content_type="application/yaml; charset=utf-8")
 
 

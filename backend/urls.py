@@ -4,7 +4,7 @@ from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
 from backend import health
-from backend.accounts.web import Welcome, welcome_done
+from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
 from backend.schema import Schema
 from scales import api as scales
@@ -27,11 +27,11 @@ api: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("healthz", health.live),
-    path("readyz", health.ready),
+    path("healthz", health.Live.as_view()),
+    path("readyz", health.Ready.as_view()),
     path("api/v1/", include(api)),
     path("_allauth/", include("allauth.headless.urls")),
-    path("welcome", welcome_done, name="welcome-done"),
+    path("welcome", WelcomeDone.as_view(), name="welcome-done"),
     path("welcome/<uidb64>/<token>", Welcome.as_view(), name="welcome"),
 ]
 

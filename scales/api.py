@@ -29,7 +29,9 @@ class Instruments(View):
     """`GET /instruments`"""
 
     @extend_schema(
-        responses={200: schemas.Instruments, 304: None, **openapi.errors(401)}, tags=["instruments"]
+        operation_id="instruments_list",
+        responses={200: schemas.Instruments, 304: None, **openapi.errors(401)},
+        tags=["instruments"],
     )
     def get(self, request: Request) -> HttpResponse:
         """The newest version of every instrument. `ready` is false while its wording is missing."""
@@ -82,6 +84,7 @@ class Administrations(View):
     """`GET, POST /administrations`"""
 
     @extend_schema(
+        operation_id="administrations_list",
         parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
         responses={200: schemas.Administrations, **openapi.errors(401, 403, 422)},
         tags=["administrations"],
@@ -154,7 +157,11 @@ class Corrections(View):
         """Correct one's own administration: a further revision with a reason. All stay readable."""
         own = access.own_participant(who(request))
         id_ = uuid(administration)
-        if id_ is None or queries.owner_of(id_) != str(own.public_id):
+        owner = queries.owner_of(id_) if id_ else None
+        if id_ is None or owner is None:
+            raise Problem(404, "not_found")
+        # One's therapist may read it, and correct it no more than anybody else.
+        if access.participant(who(request), owner, action="administration.opened") != own:
             raise Problem(404, "not_found")
         result = services.correct_administration(
             participant=own,
@@ -172,6 +179,7 @@ class ParticipantAdministrations(View):
     """`GET /participants/{id}/administrations`"""
 
     @extend_schema(
+        operation_id="participants_administrations_list",
         parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
         responses={200: schemas.Administrations, **openapi.errors(401, 404, 422)},
         tags=["administrations"],

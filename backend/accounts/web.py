@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.views import PasswordResetConfirmView
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 from django.urls import reverse_lazy
+from django.views.generic import TemplateView, View
+from django.views.generic.base import ContextMixin
 
 _STYLE = (Path(__file__).parent / "templates" / "accounts" / "style.css").read_text()
 _POLICY = (
@@ -19,15 +20,16 @@ _POLICY = (
 )
 
 
-class Welcome(PasswordResetConfirmView):
-    """Chooses the password of the user a `welcome_link` was made for. The link works once."""
+class Page(ContextMixin, View):
+    """A page with our one style sheet inside, and nothing else allowed on it."""
 
-    template_name = "accounts/welcome.html"
-    success_url = reverse_lazy("welcome-done")
-    reset_url_token = "choose"  # noqa: S105 - stands in the address in place of the token
+    http_method_names = ["get", "head", "post"]  # noqa: RUF012 - Django declares it so
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **kwargs)
+        # A link that is over is answered by the parent before it looks at the method.
+        known = (request.method or "").lower() in self.http_method_names
+        handle = super().dispatch if known else self.http_method_not_allowed
+        response = handle(request, *args, **kwargs)
         response["Content-Security-Policy"] = _POLICY
         return response
 
@@ -35,8 +37,15 @@ class Welcome(PasswordResetConfirmView):
         return {**super().get_context_data(**kwargs), "style": _STYLE}
 
 
-def welcome_done(request: HttpRequest) -> HttpResponse:
+class Welcome(Page, PasswordResetConfirmView):
+    """Chooses the password of the user a `welcome_link` was made for. The link works once."""
+
+    template_name = "accounts/welcome.html"
+    success_url = reverse_lazy("welcome-done")
+    reset_url_token = "choose"  # noqa: S105 - stands in the address in place of the token
+
+
+class WelcomeDone(Page, TemplateView):
     """Says that the password stands."""
-    response = render(request, "accounts/welcome_done.html", {"style": _STYLE})
-    response["Content-Security-Policy"] = _POLICY
-    return response
+
+    template_name = "accounts/welcome_done.html"

@@ -117,6 +117,7 @@ class Participants(View):
     """`GET /participants`"""
 
     @extend_schema(
+        operation_id="participants_list",
         parameters=[openapi.LIMIT, openapi.CURSOR],
         responses={200: PeopleSchema, **openapi.errors(401, 403, 422)},
         tags=["people"],
@@ -149,7 +150,9 @@ class DosingSessions(View):
     """`GET, POST /participants/{id}/dosing-sessions`"""
 
     @extend_schema(
-        responses={200: DosingSessionsSchema, **openapi.errors(401, 404)}, tags=["dosing sessions"]
+        operation_id="participants_dosing_sessions_list",
+        responses={200: DosingSessionsSchema, **openapi.errors(401, 404)},
+        tags=["dosing sessions"],
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's dosing sessions, first to last."""
