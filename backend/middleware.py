@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from backend.body import read_object_or_nothing
@@ -29,6 +29,7 @@ DEFAULT_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 )
+NO_BODY = (204, 304)
 STRICT_TRANSPORT = "max-age=31536000"
 
 
@@ -49,6 +50,9 @@ class RequestMiddleware:
             response = problem_response(Problem(403, "https_required"))
         headers = response.headers
         headers["X-Request-Id"] = reference
+        if response.status_code not in NO_BODY and isinstance(response, HttpResponse):
+            # Without it the server sends the body in chunks, which costs both ends more.
+            headers.setdefault("Content-Length", str(len(response.content)))
         for name, value in DEFAULT_HEADERS:
             headers.setdefault(name, value)
         if request.META["wsgi.url_scheme"] == "https":

@@ -18,7 +18,7 @@ from tests.hostile import CANARY, JSON, REFUSED, Case
 ADMINISTRATIONS = "/api/v1/administrations"
 LOGIN = "/_allauth/app/v1/auth/login"
 REFRESH = "/_allauth/app/v1/tokens/refresh"
-KEPT = ("scales_administration", "scales_quarantined", "changes_change", "audit_auditevent")
+KEPT = ("scales_administration", "scales_quarantined", "changes_change", "audit_entry")
 MARK = "the-value-stands-here"
 
 
@@ -38,12 +38,10 @@ def send(
 def rows() -> list[int]:
     """How many rows hold what was sent or done."""
     with connection.cursor() as cursor:
-        existing = set(connection.introspection.table_names(cursor)) & set(KEPT)
         counts = []
-        for table in sorted(existing):
+        for table in KEPT:
             cursor.execute(f"SELECT count(*) FROM {table}")
             counts.append(cursor.fetchone()[0])
-    assert "scales_administration" in existing
     return counts
 
 

@@ -49,6 +49,7 @@ def test_every_answer_has_an_id_of_ours_and_safe_headers() -> None:
     assert {UUID(answer["X-Request-Id"]).version for answer in (first, second)} == {4}
     assert first["X-Request-Id"] != second["X-Request-Id"]
     assert {name: first[name] for name in first.headers if name not in ("X-Request-Id", "Content-Type")} == {
+        "Content-Length": "2",
         "Cache-Control": "no-store",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "Referrer-Policy": "no-referrer",
@@ -62,6 +63,11 @@ def test_what_a_view_says_about_keeping_and_sources_stands() -> None:
     answer = through(Echo(HttpResponse(headers=said)))
 
     assert {name: answer[name] for name in said} == said
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_declares_no_length(status: int) -> None:
+    assert "Content-Length" not in through(Echo(HttpResponse(status=status)))
 
 
 def test_https_is_kept_to_only_where_it_was_used() -> None:
