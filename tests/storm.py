@@ -49,7 +49,15 @@ class Report:
         return json.dumps(asdict(self) | {"clean": self.clean})
 
 
-def storm(stack: Stack, *, kills: int, submissions: int, seed: int, ledger: Path) -> Report:
+def storm(
+    stack: Stack,
+    *,
+    kills: int,
+    submissions: int,
+    seed: int,
+    ledger: Path,
+    victims: tuple[str, ...] = VICTIMS,
+) -> Report:
     """The report on so many submissions from 8 clients that retry, under so many kills -9."""
     report, started = Report(seed=seed), time.monotonic()
     rng = random.Random(seed)
@@ -66,7 +74,7 @@ def storm(stack: Stack, *, kills: int, submissions: int, seed: int, ledger: Path
         client.start()
     for number in range(kills):
         time.sleep(rng.uniform(0.3, 1.2))
-        victim = VICTIMS[number % len(VICTIMS)]
+        victim = victims[number % len(victims)]
         if eventually(lambda victim=victim: processes(stack, victim), 30):  # type: ignore[misc]
             kill(processes(stack, victim))
             report.kills[victim] = report.kills.get(victim, 0) + 1
