@@ -57,6 +57,7 @@ def storm(
     seed: int,
     ledger: Path,
     victims: tuple[str, ...] = VICTIMS,
+    pace: float = 0.2,
 ) -> Report:
     """The report on so many submissions from 8 clients that retry, under so many kills -9."""
     report, started = Report(seed=seed), time.monotonic()
@@ -67,7 +68,7 @@ def storm(
     left = iter(range(submissions))
     lock = threading.Lock()
     clients = [
-        threading.Thread(target=send_all, args=(stack, token, left, lock, over, report, ledger))
+        threading.Thread(target=send_all, args=(stack, token, left, lock, over, report, ledger, pace))
         for _ in range(CLIENTS)
     ]
     for client in clients:
@@ -95,6 +96,7 @@ def send_all(
     over: threading.Event,
     report: Report,
     ledger: Path,
+    pace: float,
 ) -> None:
     """Nothing; submissions are sent one by one, slowly while the storm lasts, until none is left."""
     with (ledger.parent / f"{ledger.name}.{threading.get_ident()}").open("a") as own:
@@ -111,7 +113,7 @@ def send_all(
             if settled:
                 own.write(f"{id_}\n")
                 own.flush()
-            over.wait(0.2)
+            over.wait(pace)
 
 
 def settle(stack: Stack, token: str, id_: str) -> tuple[bool, int]:
