@@ -87,6 +87,7 @@ def spawn(
     cwd: Path,
     account: Account = NO_OTHER,
     dies_by: int = signal.SIGTERM,
+    nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     """A child in a session of its own (a Ctrl-C in our terminal is ours alone), writing to a log.
 
@@ -94,6 +95,11 @@ def spawn(
     the child of the death of the thread that made it.
     """
     parent = os.getpid()
+
+    def between_fork_and_exec() -> None:
+        die_with_parent(dies_by, parent)
+        os.nice(nice)
+
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as out:
         return subprocess.Popen(
             [os.fspath(part) for part in command],
@@ -103,7 +109,7 @@ def spawn(
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(dies_by, parent),
+            preexec_fn=between_fork_and_exec,
             umask=0o077,
             user=account.user,
             group=account.group,
