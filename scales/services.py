@@ -39,6 +39,7 @@ class Kept:
     why: Literal["rejected", "not_enabled", "conflict", "unknown_version"]
     entry: Entry | None = None
     faults: tuple[Place, ...] = ()
+    corrects: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,21 @@ class Letter:
 
 
 # One statement, so that answers, scores, change row, audit row and the request for a trend stand or
-# fall together without a transaction's extra round trips. A taken id inserts nothing at all.
+# fall together without a transaction's extra round trips. A taken id inserts nothing at all, nor does
+# one under which other content of the person's waits for its instrument.
 _RECORD = f"""
 WITH recorded AS (
     INSERT INTO scales_administration
         (id, participant_id, instrument_code, instrument_version, started_at, completed_at, utc_offset,
          timezone, received_at, clock, assessment, device, responses, skipped, scores, missing_answers,
          content_hash)
-    VALUES (%(id)s, %(participant)s, %(code)s, %(version)s, %(started_at)s, %(completed_at)s, %(utc_offset)s,
-            %(timezone)s, %(received_at)s, %(clock)s, %(assessment)s, %(device)s, %(responses)s, %(skipped)s,
-            %(scores)s, %(missing)s, %(content_hash)s)
+    SELECT %(id)s, %(participant)s, %(code)s, %(version)s, %(started_at)s, %(completed_at)s, %(utc_offset)s,
+           %(timezone)s, %(received_at)s, %(clock)s, %(assessment)s, %(device)s, %(responses)s, %(skipped)s,
+           %(scores)s, %(missing)s, %(content_hash)s
+    WHERE NOT EXISTS (
+        SELECT FROM scales_quarantined
+        WHERE participant_id = %(participant)s AND administration = %(id)s AND kind = 'unknown_version'
+            AND resolved_at IS NULL AND content_hash <> %(content_hash)s)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), changed AS (
@@ -158,7 +164,7 @@ def correct_administration(
     try:
         entry = entries.read_correction(body)
     except Misfit as misfit:
-        return _keep(letter, Kept("rejected", faults=tuple(misfit.faults)))
+        return _keep(letter, Kept("rejected", faults=tuple(misfit.faults), corrects=administration))
     with transaction.atomic():
         # The lock lets one correction of this administration through at a time.
         first = Administration.objects.select_for_update().get(
@@ -166,12 +172,12 @@ def correct_administration(
         )
         instrument = queries.instrument_of(queries.as_recorded(first))
         if faults := tuple(_misfits(instrument, entry.responses, {})):
-            return _keep(letter, Kept("rejected", faults=faults))
+            return _keep(letter, Kept("rejected", faults=faults, corrects=administration))
         taken = Correction.objects.filter(id=entry.id).exists()
         if not taken:
             _add_revision(letter, first, entry, _scores(instrument, entry.responses, first.missing_answers))
         if not queries.is_revision(entry.id, administration, entry.content_hash()):
-            return _keep(letter, Kept("conflict"))
+            return _keep(letter, Kept("conflict", corrects=administration))
     return Settled(queries.administration(administration), new=not taken)
 
 
@@ -192,6 +198,8 @@ def _add_revision(
     )
     # An id that another administration's correction takes at this very moment inserts nothing.
     Correction.objects.bulk_create([revision], ignore_conflicts=True)
+    if not queries.is_revision(entry.id, first.id, entry.content_hash()):
+        return
     changes.record(participant=letter.participant.id, kind="administration", object=first.id)
     audit.record(
         actor=letter.sender.user,
@@ -296,7 +304,7 @@ def _keep(letter: Letter, kept: Kept) -> Kept:
                 "participant": participant.id,
                 "clinic": participant.clinic_id,
                 "kind": "rejected" if kept.why == "not_enabled" else kept.why,
-                "id": entry.id if entry else None,
+                "id": entry.id if entry else kept.corrects,
                 "code": entry.instrument if entry else None,
                 "version": entry.version if entry else None,
                 "device": letter.sender.device,
