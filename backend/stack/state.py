@@ -25,8 +25,8 @@ def prepare(state: Path) -> Path:
     state = state.expanduser().absolute()
     try:
         state.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        folder(state / "logs")
-        folder(state / "run")
+        for name in ("logs", "mail", "run"):
+            folder(state / name)
     except OSError as error:
         raise CannotStart(f"STATE={state} cannot be used: {error.strerror}.") from None
     return state
