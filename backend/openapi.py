@@ -48,7 +48,7 @@ def errors(*statuses: int) -> dict[Any, OpenApiResponse]:
 
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):
-    target_class = "backend.accounts.authentication.AccessToken"
+    target_class = "backend.care.access.PersonToken"
     name = "access_token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:

@@ -141,7 +141,7 @@ EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebase
 EMAIL_FILE_PATH = STATE / "mail"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["backend.accounts.authentication.AccessToken"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["backend.care.access.PersonToken"],
     "DEFAULT_PERMISSION_CLASSES": ["backend.accounts.authentication.SignedIn"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

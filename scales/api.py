@@ -12,11 +12,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from backend import openapi
-from backend.accounts.authentication import who
 from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit
 from backend.body import read_json
 from backend.care import access
-from backend.care.access import SeenParticipant
+from backend.care.access import SeenParticipant, who
 from backend.errors import Fault, Problem, pointer
 from backend.wake import wake
 from backend.wire import instant, rfc3339, uuid
@@ -137,8 +136,7 @@ class OneAdministration(View):
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
         access.participant(who(request), owner, action="administration.read")
-        revisions = queries.revisions(id_)
-        return answer(wire.with_revisions(revisions, queries.instrument_of(revisions[0])))
+        return answer(wire.with_revisions(*queries.revisions(id_)))
 
 
 class Corrections(View):
@@ -189,13 +187,10 @@ class ParticipantAdministrations(View):
         return _page(request, access.participant(who(request), participant, action="administrations.read"))
 
 
-def _settled(
-    result: Settled, shown: Callable[[queries.Recorded, Instrument], dict[str, Any]]
-) -> HttpResponse:
+def _settled(result: Settled, shown: Callable[[queries.Recorded], dict[str, Any]]) -> HttpResponse:
     if result.new:
         wake("scales.tasks.compute_trends")
-    recorded = result.administration
-    return answer(shown(recorded, queries.instrument_of(recorded)), 201 if result.new else 200)
+    return answer(shown(result.administration), 201 if result.new else 200)
 
 
 def _kept(kept: Kept) -> HttpResponse:
@@ -229,7 +224,7 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     last = found[size - 1] if len(found) > size else None
     return answer(
         {
-            "results": [wire.current(a, queries.instrument_of(a)) for a in found[:size]],
+            "results": [wire.current(a) for a in found[:size]],
             "next": last and cursor_for(last.completed_at.isoformat(), str(last.id), filters),
         }
     )

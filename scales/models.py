@@ -37,7 +37,8 @@ class Administration(models.Model):
     """One participant's one filling of one instrument, as it was submitted.
 
     The primary key is the id the phone gave it. `responses` is item id -> answer, unanswered items
-    left out; `scores` is score id -> [unrounded value, answered]. `completed_at` is the phone's
+    left out; `scores` is score id -> [unrounded value, answered], and `answer` those scores as their
+    sender was answered: that text is passed on unread, so it stays the same. `completed_at` is the phone's
     word, with its `utc_offset` in minutes, `received_at` ours; `clock` says what is doubted about the
     phone's.
     """
@@ -57,6 +58,7 @@ class Administration(models.Model):
     responses = models.JSONField()
     skipped = models.JSONField()
     scores = models.JSONField()
+    answer = models.TextField()
     missing_answers = models.CharField(max_length=8)
     content_hash = models.BinaryField()
 
@@ -81,6 +83,7 @@ class Correction(models.Model):
     revision = models.PositiveIntegerField()
     responses = models.JSONField()
     scores = models.JSONField()
+    answer = models.TextField()
     reason = models.CharField(max_length=500)
     corrected_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     received_at = models.DateTimeField()

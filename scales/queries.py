@@ -1,7 +1,7 @@
 """Named reads: which instruments there are, and what was answered."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -37,9 +37,9 @@ def instruments() -> dict[tuple[str, int], Instrument]:
     return dict(sorted(found.items()))
 
 
-def instrument_of(recorded: "Recorded") -> Instrument:
-    """The instrument an administration was recorded under: it is never unloaded."""
-    found = instrument(recorded.instrument, recorded.version)
+def recorded_under(code: str, version: int) -> Instrument:
+    """The instrument something was recorded under: it is never unloaded."""
+    found = instrument(code, version)
     if found is None:
         raise LookupError("an administration outlived its instrument version")
     return found
@@ -70,7 +70,7 @@ def _parsed(text: str, name: str) -> Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An administration as it stands: `responses` and `scores` are those of its newest revision.
+    """An administration for the wire. `answer` is its newest revision's scores, as JSON.
 
     `started_at` and `completed_at` have the offset the phone completed it under.
     """
@@ -85,18 +85,14 @@ class Recorded:
     assessment: UUID | None
     clock: str | None
     revision: int
-    responses: dict[str, Any]
-    skipped: dict[str, str]
-    scores: dict[str, list[Any]]
-    reason: str | None = None
+    answer: str
 
 
 _RECORDED = (
     "SELECT a.id, a.instrument_code, a.instrument_version, a.started_at, a.completed_at, a.utc_offset,"
-    " a.received_at, a.timezone, a.assessment, a.clock, coalesce(c.revision, 1),"
-    " coalesce(c.responses, a.responses)::text, a.skipped::text, coalesce(c.scores, a.scores)::text"
-    " FROM scales_administration a LEFT JOIN LATERAL (SELECT revision, responses, scores"
-    " FROM scales_correction WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
+    " a.received_at, a.timezone, a.assessment, a.clock, coalesce(c.revision, 1), coalesce(c.answer, a.answer)"
+    " FROM scales_administration a LEFT JOIN LATERAL (SELECT revision, answer FROM scales_correction"
+    " WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
 )
 
 
@@ -156,9 +152,7 @@ def as_recorded(first: Administration) -> Recorded:
         assessment=first.assessment,
         clock=first.clock,
         revision=1,
-        responses=first.responses,
-        skipped=first.skipped,
-        scores=first.scores,
+        answer=first.answer,
     )
 
 
@@ -188,42 +182,48 @@ def is_revision(id: UUID, administration: UUID, content_hash: bytes) -> bool:
     ).exists()
 
 
-def revisions(id: UUID) -> list[Recorded]:
-    """Every revision of an administration, the first submission first."""
-    first = as_recorded(Administration.objects.get(id=id))
-    return [first] + [
-        replace(
-            first,
-            revision=c.revision,
-            reason=c.reason,
-            received_at=c.received_at,
-            responses=c.responses,
-            scores=c.scores,
+def revisions(id: UUID) -> tuple[Administration, list[Correction]]:
+    """An administration as first recorded, and its corrections, first to last."""
+    corrections = Correction.objects.filter(administration_id=id).order_by("revision")
+    return Administration.objects.get(id=id), list(corrections)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An administration for a trend: score id -> [unrounded value, answered] of its newest revision."""
+
+    id: UUID
+    version: int
+    completed_at: datetime
+    received_at: datetime
+    clock: str | None
+    scores: dict[str, list[Any]]
+
+
+def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scored]]:
+    """The administrations of each (participant, instrument code), oldest completion first."""
+    found: dict[tuple[int, str], list[Scored]] = {pair: [] for pair in wanted}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.participant_id, a.instrument_code, a.id, a.instrument_version, a.completed_at,"
+            " a.received_at, a.clock, coalesce(c.scores, a.scores)::text"
+            " FROM unnest(%s::bigint[], %s::text[]) AS wanted (participant, code)"
+            " JOIN scales_administration a"
+            " ON a.participant_id = wanted.participant AND a.instrument_code = wanted.code"
+            " LEFT JOIN LATERAL (SELECT scores FROM scales_correction"
+            " WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
+            " ORDER BY a.completed_at, a.id",
+            [[participant for participant, _ in wanted], [code for _, code in wanted]],
         )
-        for c in Correction.objects.filter(administration_id=id).order_by("revision")
-    ]
+        for participant, code, *fields, scores in cursor.fetchall():
+            found[participant, code].append(Scored(*fields, orjson.loads(scores)))
+    return found
 
 
 def _recorded(row: tuple[Any, ...]) -> Recorded:
-    id_, code, version, started_at, completed_at, utc_offset, received_at, zone, assessment, clock, *rest = (
-        row
-    )
-    revision, responses, skipped, scores = rest
-    return Recorded(
-        id=id_,
-        instrument=code,
-        version=version,
-        started_at=_as_sent(started_at, utc_offset),
-        completed_at=_as_sent(completed_at, utc_offset),
-        received_at=received_at,
-        timezone=zone,
-        assessment=assessment,
-        clock=clock,
-        revision=revision,
-        responses=orjson.loads(responses),
-        skipped=orjson.loads(skipped),
-        scores=orjson.loads(scores),
-    )
+    id_, code, version, started_at, completed_at, utc_offset, *rest = row
+    instants = _as_sent(started_at, utc_offset), _as_sent(completed_at, utc_offset)
+    return Recorded(id_, code, version, *instants, *rest)
 
 
 def _as_sent(at: datetime | None, utc_offset: int) -> Any:

@@ -18,7 +18,7 @@ from backend.care.access import SeenParticipant
 from backend.changes import services as changes
 from backend.logs import request_id
 from scales import entry as entries
-from scales import queries, scoring
+from scales import queries, scoring, wire
 from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
 from scales.instrument import Instrument
 from scales.models import Administration, Correction, Quarantined, Trend
@@ -67,11 +67,11 @@ _RECORD = f"""
 WITH recorded AS (
     INSERT INTO scales_administration
         (id, participant_id, instrument_code, instrument_version, started_at, completed_at, utc_offset,
-         timezone, received_at, clock, assessment, device, responses, skipped, scores, missing_answers,
-         content_hash)
+         timezone, received_at, clock, assessment, device, responses, skipped, scores, answer,
+         missing_answers, content_hash)
     SELECT %(id)s, %(participant)s, %(code)s, %(version)s, %(started_at)s, %(completed_at)s, %(utc_offset)s,
            %(timezone)s, %(received_at)s, %(clock)s, %(assessment)s, %(device)s, %(responses)s, %(skipped)s,
-           %(scores)s, %(missing)s, %(content_hash)s
+           %(scores)s, %(answer)s, %(missing)s, %(content_hash)s
     WHERE NOT EXISTS (
         SELECT FROM scales_quarantined
         WHERE participant_id = %(participant)s AND administration = %(id)s AND kind = 'unknown_version'
@@ -138,7 +138,7 @@ def record_waiting() -> int:
         instrument = queries.instrument(entry.instrument, entry.version)
         if instrument is None:
             continue
-        participant = access.participant_of_a_job(waiting.participant_id)
+        participant = access.participants_of_a_job([waiting.participant_id])[waiting.participant_id]
         sender = Sender(user=waiting.sent_by_id, device=waiting.device)
         with transaction.atomic():
             _record_known(Letter(participant, waiting.body, waiting.received_at, sender), entry, instrument)
@@ -170,20 +170,21 @@ def correct_administration(
         first = Administration.objects.select_for_update().get(
             id=administration, participant_id=participant.id
         )
-        instrument = queries.instrument_of(queries.as_recorded(first))
+        instrument = queries.recorded_under(first.instrument_code, first.instrument_version)
         if faults := tuple(_misfits(instrument, entry.responses, {})):
             return _keep(letter, Kept("rejected", faults=faults, corrects=administration))
         taken = Correction.objects.filter(id=entry.id).exists()
         if not taken:
-            _add_revision(letter, first, entry, _scores(instrument, entry.responses, first.missing_answers))
+            _add_revision(letter, first, entry, instrument)
         if not queries.is_revision(entry.id, administration, entry.content_hash()):
             return _keep(letter, Kept("conflict", corrects=administration))
     return Settled(queries.administration(administration), new=not taken)
 
 
 def _add_revision(
-    letter: Letter, first: Administration, entry: CorrectionEntry, scores: dict[str, list[Any]]
+    letter: Letter, first: Administration, entry: CorrectionEntry, instrument: Instrument
 ) -> None:
+    scores = _scores(instrument, entry.responses, first.missing_answers)
     newest = first.corrections.aggregate(newest=Max("revision"))["newest"] or 1
     revision = Correction(
         id=entry.id,
@@ -191,6 +192,7 @@ def _add_revision(
         revision=newest + 1,
         responses=entry.responses,
         scores=scores,
+        answer=wire.scores(scores, instrument),
         reason=entry.reason,
         corrected_by_id=letter.sender.user,
         received_at=letter.received_at,
@@ -242,6 +244,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Rec
     """The new administration, or None where its id is taken."""
     participant, received_at, sender = letter.participant, letter.received_at, letter.sender
     scores = _scores(instrument, entry.responses, participant.missing_answers)
+    answer = wire.scores(scores, instrument)
     clock = entries.doubted_clock(entry, received_at=received_at, enrolled_at=participant.enrolled_at)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -263,6 +266,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Rec
                 "responses": _json(entry.responses),
                 "skipped": _json(entry.skipped),
                 "scores": _json(scores),
+                "answer": answer,
                 "missing": participant.missing_answers,
                 "content_hash": entry.content_hash(),
                 "user": sender.user,
@@ -282,9 +286,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Rec
         assessment=entry.assessment,
         clock=clock,
         revision=1,
-        responses=dict(entry.responses),
-        skipped=dict(entry.skipped),
-        scores=scores,
+        answer=answer,
     )
 
 

@@ -1,11 +1,16 @@
 """Instruments and administrations as the wire shows them."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+import orjson
 
 from backend.wire import rfc3339
 from scales.entry import Entry
 from scales.instrument import Instrument, Item, Score
-from scales.queries import Recorded
+from scales.models import Administration, Correction
+from scales.queries import Recorded, as_recorded
 from scales.scoring import rounded
 
 
@@ -59,7 +64,7 @@ def _score(score: Score) -> dict[str, Any]:
     }
 
 
-def administration(recorded: Recorded, instrument: Instrument) -> dict[str, Any]:
+def administration(recorded: Recorded) -> dict[str, Any]:
     """An administration as its sender is answered: the same for ever."""
     return {
         "id": str(recorded.id),
@@ -71,36 +76,42 @@ def administration(recorded: Recorded, instrument: Instrument) -> dict[str, Any]
         "timezone": recorded.timezone,
         "assessment": recorded.assessment and str(recorded.assessment),
         "clock": recorded.clock,
-        "scores": scores(recorded.scores, instrument),
+        "scores": orjson.Fragment(recorded.answer),
         "safety": None,
     }
 
 
-def current(recorded: Recorded, instrument: Instrument) -> dict[str, Any]:
+def current(recorded: Recorded) -> dict[str, Any]:
     """An administration as it stands, corrections included."""
-    return {**administration(recorded, instrument), "revision": recorded.revision}
+    return {**administration(recorded), "revision": recorded.revision}
 
 
-def with_revisions(revisions: list[Recorded], instrument: Instrument) -> dict[str, Any]:
+def with_revisions(first: Administration, corrections: list[Correction]) -> dict[str, Any]:
     """An administration as it stands, with its answers, and every revision it went through."""
+    revisions = [
+        _revision(1, first.received_at, None, first.responses, first.answer),
+        *(_revision(c.revision, c.received_at, c.reason, c.responses, c.answer) for c in corrections),
+    ]
     newest = revisions[-1]
-    first = revisions[0]
     return {
-        **administration(first, instrument),
-        "scores": scores(newest.scores, instrument),
-        "revision": newest.revision,
-        "responses": newest.responses,
+        **administration(as_recorded(first)),
+        "scores": newest["scores"],
+        "revision": newest["revision"],
+        "responses": newest["responses"],
         "skipped": first.skipped,
-        "revisions": [
-            {
-                "revision": r.revision,
-                "received_at": rfc3339(r.received_at),
-                "reason": r.reason,
-                "responses": r.responses,
-                "scores": scores(r.scores, instrument),
-            }
-            for r in revisions
-        ],
+        "revisions": revisions,
+    }
+
+
+def _revision(
+    revision: int, received_at: datetime, reason: str | None, responses: dict[str, Any], answer: str
+) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "received_at": rfc3339(received_at),
+        "reason": reason,
+        "responses": responses,
+        "scores": orjson.Fragment(answer),
     }
 
 
@@ -115,9 +126,9 @@ def kept(entry: Entry) -> dict[str, Any]:
     }
 
 
-def scores(stored: dict[str, list[Any]], instrument: Instrument) -> list[dict[str, Any]]:
-    """Stored scores, id -> [unrounded value, answered], in the instrument's order."""
-    return [_result(score, *stored[score.id]) for score in instrument.reported]
+def scores(stored: Mapping[str, list[Any]], instrument: Instrument) -> str:
+    """The answer to stored scores, id -> [unrounded value, answered]: JSON, in the instrument's order."""
+    return orjson.dumps([_result(score, *stored[score.id]) for score in instrument.reported]).decode()
 
 
 def _result(score: Score, value: Any, answered: int) -> dict[str, Any]:

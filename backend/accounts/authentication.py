@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from allauth.headless.tokens.strategies.jwt.internal import decode_token, session_key_from_sid
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
@@ -11,7 +11,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import InterfaceError, OperationalError, connection
 from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -27,15 +27,24 @@ class SignedInUser:
 
     id: int
     email: str
-    is_authenticated: bool = True
+
+    is_authenticated: ClassVar[bool] = True
 
 
 class AccessToken(BaseAuthentication):
     """`Authorization: Bearer <access token>`, as allauth issued it.
 
     The signature says which session and user; the database says, in one statement, that the
-    session has not been ended, the user not suspended, the password not changed since.
+    session has not been ended, the user not suspended, the password not changed since. A floor
+    above may ask for more in that same statement: what `columns` and `joins` add, `user` is given.
     """
+
+    columns: ClassVar[str] = ""
+    joins: ClassVar[str] = ""
+
+    def user(self, id: int, email: str, *more: Any) -> SignedInUser:
+        """The user a row of the statement tells of."""
+        return SignedInUser(id, email)
 
     def authenticate(self, request: Request) -> tuple[SignedInUser, str] | None:
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -44,10 +53,15 @@ class AccessToken(BaseAuthentication):
         claims = _claims(token.strip())
         if claims is None or claims.expires_at <= time.time():
             raise AuthenticationFailed
-        user = _living_user(claims)
-        if user is None:
+        row = _first_statement(
+            f"SELECT s.session_data, u.password, u.id, u.email{self.columns}"
+            f" FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
+            " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
+            [int(claims.subject), claims.session_key],
+        )
+        if row is None or not _is_of(claims.subject, *row[:2]):
             raise AuthenticationFailed
-        return user, token
+        return self.user(*row[2:]), token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -79,37 +93,31 @@ def _claims(token: str) -> _Claims | None:
     return _Claims(payload["sub"], key, float(payload["exp"]))
 
 
-def _living_user(claims: _Claims) -> SignedInUser | None:
-    row = _session_row(claims)
-    if row is None:
-        return None
-    user_id, email, password, data = row
-    owner, auth_hash = _owner_of_session(data)
-    if owner != claims.subject or not constant_time_compare(auth_hash, _password_fingerprint(password)):
-        return None
-    return SignedInUser(id=user_id, email=email)
+def _first_statement(statement: str, values: list[Any]) -> Any:
+    """The row of a request's first statement, which reads only.
 
-
-def _session_row(claims: _Claims) -> Any:
-    """User and session, if both live.
-
-    This is a request's first statement and reads only. So where it meets a connection that died
-    since the last request, it is asked once more over a new one: cheaper than a check before each.
+    So where it meets a connection that died since the last request, it is asked once more over a new
+    one: cheaper than a check before each.
     """
-    for again in (True, False):
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT u.id, u.email, u.password, s.session_data FROM django_session s, accounts_user u"
-                    " WHERE s.session_key = %s AND s.expire_date > now() AND u.id = %s AND u.is_active",
-                    [claims.session_key, int(claims.subject)],
-                )
-                return cursor.fetchone()
-        except (OperationalError, InterfaceError):
-            if not again or connection.in_atomic_block:
-                raise
-            connection.close()
-    return None
+    try:
+        return _row(statement, values)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        return _row(statement, values)
+
+
+def _row(statement: str, values: list[Any]) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchone()
+
+
+def _is_of(subject: str, session_data: str, password: str) -> bool:
+    """Whether a session is that user's, and was made under that password."""
+    owner, auth_hash = _owner_of_session(session_data)
+    return owner == subject and constant_time_compare(auth_hash, _password_fingerprint(password))
 
 
 @lru_cache(maxsize=4096)
@@ -123,11 +131,3 @@ def _owner_of_session(data: str) -> tuple[str, str]:
     """User id and password fingerprint in a session's signed data; depends on that text alone."""
     session: dict[str, Any] = SessionStore().decode(data)
     return str(session.get(SESSION_KEY, "")), str(session.get(HASH_SESSION_KEY, ""))
-
-
-def who(request: Request) -> SignedInUser:
-    """Who is signed in: by then `SignedIn` has let them pass."""
-    user = request.user
-    if not isinstance(user, SignedInUser):
-        raise NotAuthenticated
-    return user

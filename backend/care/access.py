@@ -4,15 +4,19 @@ What somebody may not see does not exist for them: the answer is the same `not_f
 that never was, whatever the reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.request import Request
 
-from backend.accounts.authentication import SignedInUser
+from backend.accounts.authentication import AccessToken, SignedInUser
 from backend.audit import services as audit
 from backend.care.models import Membership
 from backend.errors import Problem
@@ -45,23 +49,39 @@ class SeenParticipant:
     user_id: int | None
 
 
-def own_participant_or_none(user: SignedInUser) -> SeenParticipant | None:
-    """The participant this user is, if they are one."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE p.user_id = %s", [user.id])
-        row = cursor.fetchone()
-    return SeenParticipant(*row) if row else None
+@dataclass(frozen=True, slots=True)
+class Person(SignedInUser):
+    """Who is signed in, and the participant they are, if they are one."""
+
+    participant: SeenParticipant | None
 
 
-def own_participant(user: SignedInUser) -> SeenParticipant:
+class PersonToken(AccessToken):
+    """An access token, and whose: one statement looks up both."""
+
+    columns = f", {_FIELDS}"
+    joins = f"LEFT JOIN ({_PARTICIPANTS}) ON p.user_id = u.id"
+
+    def user(self, id: int, email: str, *more: Any) -> Person:
+        return Person(id, email, SeenParticipant(*more) if more[0] is not None else None)
+
+
+def who(request: Request) -> Person:
+    """Who is signed in: by then `SignedIn` has let them pass."""
+    user = request.user
+    if not isinstance(user, Person):
+        raise NotAuthenticated
+    return user
+
+
+def own_participant(user: Person) -> SeenParticipant:
     """The participant this user is. Raises Problem 403 `not_allowed` for anybody else."""
-    own = own_participant_or_none(user)
-    if own is None:
+    if user.participant is None:
         raise Problem(403, "not_allowed", "Only a participant can do this.")
-    return own
+    return user.participant
 
 
-def participant(user: SignedInUser, public_id: str, *, action: str) -> SeenParticipant:
+def participant(user: Person, public_id: str, *, action: str) -> SeenParticipant:
     """The participant of that public id, for themselves or their therapist of today.
 
     Leaves an audit row naming the action when the reader is somebody else, and one that says
@@ -92,14 +112,14 @@ def participant(user: SignedInUser, public_id: str, *, action: str) -> SeenParti
     return seen
 
 
-def participant_of_a_job(key: int) -> SeenParticipant:
-    """The participant of that key, for work that nobody asked for: no person sees what it reads."""
+def participants_of_a_job(keys: Sequence[int]) -> dict[int, SeenParticipant]:
+    """The participants of those keys, for work that nobody asked for: no person sees what it reads."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE p.id = %s", [key])
-        return SeenParticipant(*cursor.fetchone())
+        cursor.execute(f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE p.id = ANY(%s)", [list(keys)])
+        return {row[0]: SeenParticipant(*row) for row in cursor.fetchall()}
 
 
-def memberships(user: SignedInUser) -> list[Membership]:
+def memberships(user: Person) -> list[Membership]:
     """The user's memberships of today, with their clinics."""
     return list(
         Membership.objects.select_related("clinic")
@@ -108,13 +128,13 @@ def memberships(user: SignedInUser) -> list[Membership]:
     )
 
 
-def require_therapist(user: SignedInUser) -> None:
+def require_therapist(user: Person) -> None:
     """Nothing. Raises Problem 403 `not_allowed` for somebody who is no therapist today."""
     if not any(m.role == Membership.Role.THERAPIST for m in memberships(user)):
         raise Problem(403, "not_allowed", "Only a therapist has a caseload.")
 
 
-def caseload(user: SignedInUser, *, after: int, limit: int) -> list[SeenParticipant]:
+def caseload(user: Person, *, after: int, limit: int) -> list[SeenParticipant]:
     """The participants in the user's care today, by key, at most `limit` beyond the key `after`.
 
     Leaves an audit row, `caseload.read`, for each of them.

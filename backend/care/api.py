@@ -8,7 +8,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from backend import openapi
-from backend.accounts.authentication import who
 from backend.api import (
     AmountField,
     IdField,
@@ -23,7 +22,7 @@ from backend.api import (
 )
 from backend.body import read_json
 from backend.care import access, queries, services
-from backend.care.access import SeenParticipant
+from backend.care.access import SeenParticipant, who
 from backend.care.models import DosingSession
 from backend.care.timeline import local_date
 from backend.wire import rfc3339
@@ -99,7 +98,7 @@ class Me(View):
     @extend_schema(responses={200: MeSchema, **openapi.errors(401)}, tags=["people"])
     def get(self, request: Request) -> HttpResponse:
         """Who I am: my participant, and my memberships of clinics' staff."""
-        own = access.own_participant_or_none(who(request))
+        own = who(request).participant
         memberships = [
             {"clinic": str(m.clinic.public_id), "clinic_name": m.clinic.name, "role": m.role}
             for m in access.memberships(who(request))

@@ -1,5 +1,8 @@
 """Named reads. Each takes a participant that `access` let somebody through to."""
 
+from collections.abc import Mapping
+from datetime import date, datetime
+
 from django.db import connection
 
 from backend.care.models import DosingSession
@@ -11,10 +14,17 @@ def dosing_sessions(participant_id: int) -> list[DosingSession]:
     return list(DosingSession.objects.filter(participant_id=participant_id).order_by("started_at"))
 
 
-def timeline_sessions(participant_id: int, timezone: str) -> list[Session]:
-    """The same sessions, as `timeline` counts from them: ordinal, and date in the person's zone."""
+def timelines(zones: Mapping[int, str]) -> dict[int, list[Session]]:
+    """The sessions of several participants, as `timeline` counts from them: ordinal, and local date.
+
+    `zones` is participant key to IANA zone.
+    """
+    found: dict[int, list[tuple[str, datetime, date]]] = {key: [] for key in zones}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, started_at FROM care_dosingsession WHERE participant_id = %s", [participant_id]
+            "SELECT participant_id, id, started_at FROM care_dosingsession WHERE participant_id = ANY(%s)",
+            [list(zones)],
         )
-        return order((str(id_), at, local_date(at, timezone)) for id_, at in cursor.fetchall())
+        for key, id_, at in cursor.fetchall():
+            found[key].append((str(id_), at, local_date(at, zones[key])))
+    return {key: order(sessions) for key, sessions in found.items()}

@@ -25,6 +25,8 @@ DROP TRIGGER content_kept_whole ON scales_quarantined;
 LISTEN = """
 CREATE FUNCTION trend_behind_after_session() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM FROM scales_trend WHERE participant_id IN (NEW.participant_id, OLD.participant_id)
+    ORDER BY id FOR UPDATE;
     UPDATE scales_trend SET requested = requested + 1
     WHERE participant_id IN (NEW.participant_id, OLD.participant_id);
     RETURN NULL;
@@ -34,6 +36,7 @@ CREATE TRIGGER trend_behind AFTER INSERT OR UPDATE OR DELETE ON care_dosingsessi
     FOR EACH ROW EXECUTE FUNCTION trend_behind_after_session();
 CREATE FUNCTION trend_behind_after_zone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM FROM scales_trend WHERE participant_id = NEW.id ORDER BY id FOR UPDATE;
     UPDATE scales_trend SET requested = requested + 1 WHERE participant_id = NEW.id;
     RETURN NULL;
 END

@@ -62,15 +62,15 @@ def test_a_first_submission_is_recorded_and_scored(ana: Participant, client_for:
     assert (change.participant, change.kind, str(change.object)) == (ana.pk, "administration", body["id"])
 
 
-def test_it_takes_three_statements(ana: Participant, client_for: ClientFor) -> None:
+def test_it_takes_two_statements(ana: Participant, client_for: ClientFor) -> None:
     client = client_for(ana)
     post(client, submission())
 
     with CaptureQueriesContext(connection) as caught:
         post(client, submission())
 
-    # Who signs in, which participant that is, and everything written in one.
-    assert len(caught) == 3, [query["sql"][:60] for query in caught]
+    # Who signs in and which participant that is, and everything written in one.
+    assert len(caught) == 2, [query["sql"][:60] for query in caught]
 
 
 def test_the_same_again_has_the_first_answer_byte_for_byte(ana: Participant, client_for: ClientFor) -> None:
