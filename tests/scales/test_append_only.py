@@ -1,0 +1,120 @@
+"""What was submitted cannot be changed or removed, not even by the owner of the tables."""
+
+import hashlib
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from backend.care.models import Participant
+from scales.models import LoadedFile, Quarantined
+from tests.conftest import submission
+from tests.scales.phone import ClientFor, correct, post
+from tests.scales.test_corrections import correction
+
+APPEND_ONLY = {
+    "scales_administration": "SET responses = '{}'",
+    "scales_correction": "SET reason = ''",
+    "scales_loadedfile": "SET text = ''",
+    "audit_entry": "SET action = ''",
+}
+KEPT_COLUMNS = (
+    "participant_id",
+    "kind",
+    "administration",
+    "instrument_code",
+    "instrument_version",
+    "sent_by_id",
+    "device",
+    "body",
+    "content_hash",
+    "faults",
+    "received_at",
+)
+
+
+@pytest.fixture
+def written(ana: Participant, client_for: ClientFor) -> None:
+    """At least one row in each of the tables."""
+    client, body = client_for(ana), submission()
+    text = "code = 'own'"
+    LoadedFile.objects.create(
+        kind="wording", code="own", version=1, text=text, sha256=hashlib.sha256(text.encode()).hexdigest()
+    )
+    assert post(client, body).status_code == 201
+    assert correct(client, body["id"], correction()).status_code == 201
+    assert post(client, submission(answer=9)).status_code == 422
+    # As after a commit: a table with checks outstanding could not be truncated anyway.
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def as_replica() -> str:
+    """How to become a session in which ordinary triggers are silent; nothing where we may not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        return "SET LOCAL session_replication_role = replica" if cursor.fetchone()[0] else ""
+
+
+def refused(statement: str) -> bool:
+    """Whether our trigger refuses the statement, in a replica's session too where we may have one."""
+    return all(_refused(before, statement) for before in {"", as_replica()})
+
+
+def _refused(before: str, statement: str) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            if before:
+                cursor.execute(before)
+            cursor.execute(statement)
+            transaction.set_rollback(True)
+    except DatabaseError as error:
+        return isinstance(error.__cause__, psycopg.errors.RestrictViolation)
+    return False
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_rows_can_be_neither_changed_nor_removed(written: None, table: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table}")
+        assert cursor.fetchone()[0] > 0
+
+    assert refused(f"UPDATE {table} {APPEND_ONLY[table]}")
+    assert refused(f"UPDATE {table} SET id = id")
+    assert refused(f"DELETE FROM {table}")
+    assert refused(f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.parametrize("column", KEPT_COLUMNS)
+def test_what_waits_in_quarantine_keeps_its_content(written: None, column: str) -> None:
+    assert refused(f"UPDATE scales_quarantined SET {column} = {column}")
+
+
+def test_what_waits_in_quarantine_stays_and_can_be_settled(written: None) -> None:
+    assert refused("DELETE FROM scales_quarantined")
+    assert refused("TRUNCATE scales_quarantined")
+    settled = timezone.now()
+
+    Quarantined.objects.update(resolved_at=settled)
+
+    assert Quarantined.objects.get().resolved_at == settled
+
+
+def test_every_column_of_the_quarantine_but_the_settling_is_kept() -> None:
+    columns = {field.column for field in Quarantined._meta.local_fields}
+
+    assert columns - set(KEPT_COLUMNS) == {"id", "resolved_at"}
+
+
+def test_the_triggers_fire_in_every_session(db: None) -> None:
+    """`A`: as a replica too, which only a superuser can try out."""
+    tables = [*APPEND_ONLY, "scales_quarantined"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgrelid::regclass::text, tgenabled FROM pg_trigger"
+            " WHERE tgfoid = 'refuse_change'::regproc ORDER BY 1",
+        )
+        found = cursor.fetchall()
+
+    assert sorted(found) == sorted((table, "A") for table in tables for _ in range(2))
