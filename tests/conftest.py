@@ -11,7 +11,9 @@ from allauth.headless.tokens.strategies.jwt.internal import create_access_token
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from backend.accounts.models import User
 from backend.accounts.services import create_user
@@ -143,26 +145,37 @@ class Copy:
     name: str
 
 
+@pytest.fixture(scope="session")
+def migrated(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The name of the migrated test database, which pytest-django makes only where a test asks for `db`."""
+    with django_db_blocker.unblock():
+        before = connection.settings_dict["NAME"]
+        if before.startswith(TEST_DATABASE_PREFIX):
+            yield before
+            return
+        yield connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        connection.creation.destroy_test_db(before, verbosity=0)
+
+
 @pytest.fixture
-def database_copy(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[Copy]:
+def database_copy(migrated: str, django_db_blocker: DjangoDbBlocker) -> Iterator[Copy]:
     """A fresh copy of the migrated test database, for tests that commit from several connections.
 
     Flushing between tests would truncate tables that refuse it.
     """
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
-        original = connection.settings_dict["NAME"]
-        name = f"{original}_copy"
+    with django_db_blocker.unblock():
+        name = f"{migrated}_copy"
         connection.close()
         _maintain(
             f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
-            f'CREATE DATABASE "{name}" TEMPLATE "{original}"',
+            f'CREATE DATABASE "{name}" TEMPLATE "{migrated}"',
         )
         connection.settings_dict["NAME"] = name
         try:
             yield Copy(name)
         finally:
             connection.close()
-            connection.settings_dict["NAME"] = original
+            connection.settings_dict["NAME"] = migrated
             _maintain(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
