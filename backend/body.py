@@ -7,8 +7,10 @@ integers that survive a double, text PostgreSQL takes, one value a key, a bounde
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isinf
+from time import monotonic
 from typing import Any
 
 from django.http import HttpRequest
@@ -28,6 +30,12 @@ class Limits:
 ORDINARY = Limits()
 # 500 entries (a 26-item administration with as many reasons for skipping counts about 65) three times over.
 SYNC = Limits(bytes=4 * 1024 * 1024, items=100_000)
+
+# So much of a body that is refused for its size is still taken from the wire, and let go: an answer
+# given while the sender is sending is one that many senders never see.
+DRAINED_BYTES = 16 * 1024 * 1024
+DRAINED_SECONDS = 2.0
+_PIECE = 65_536
 
 LARGEST_INTEGER = 2**53 - 1
 _DIGITS = len(str(LARGEST_INTEGER)) + 1  # with a sign
@@ -111,30 +119,49 @@ def _check_encoding(request: HttpRequest) -> None:
 def _read(request: HttpRequest, most: int) -> bytes:
     """The body's bytes, of which never more than `most` and one are held.
 
-    A declared length over the limit is refused unread; a smaller one is not believed but compared.
+    A declared length over the limit is refused for what it says; a smaller one is not believed but compared.
     """
     request = getattr(request, "_request", request)  # REST framework's wrapper, or the request itself
     if hasattr(request, "_body"):
         return request.body
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared:
-        data = _exactly(request, _length(declared, most))
+        length = _length(declared)
+        if length > most:
+            if length <= DRAINED_BYTES:
+                _drain(request)
+            raise Problem(413, "body_too_large")
+        data = _exactly(request, length)
     elif request.META.get("wsgi.input_terminated"):  # chunked, from a server that knows where it ends
-        data = _until_end(request.META["wsgi.input"], most + 1)
+        stream = request.META["wsgi.input"]
+        data = _until_end(stream, most + 1)
+        if len(data) > most:
+            _drain(stream)
+            raise Problem(413, "body_too_large")
     else:
         data = b""
-    if len(data) > most:
-        raise Problem(413, "body_too_large")
     request._body = data  # what reads `request.body` afterwards finds the same bytes
     return data
 
 
-def _length(declared: str, most: int) -> int:
+def _length(declared: str) -> int:
     if not (declared.isascii() and declared.isdecimal()):
         raise Problem(400, "bad_request")
-    if len(declared) > 15 or int(declared) > most:
+    if len(declared) > 15:
         raise Problem(413, "body_too_large")
     return int(declared)
+
+
+def _drain(stream: Any) -> None:
+    """Nothing; what the sender still sends was let go, within limits."""
+    until = monotonic() + DRAINED_SECONDS
+    left = DRAINED_BYTES
+    with suppress(OSError, EOFError):
+        while left > 0 and monotonic() < until:
+            piece = stream.read(_PIECE)
+            if not piece:
+                return
+            left -= len(piece)
 
 
 def _exactly(stream: Any, length: int) -> bytes:

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -11,7 +12,7 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.body import ORDINARY, SYNC, Limits, parse, read_json, read_nothing
+from backend.body import DRAINED_BYTES, ORDINARY, SYNC, Limits, parse, read_json, read_nothing
 from backend.errors import Problem, problem_response
 from tests.hostile import ACCEPTED, CANARY, JSON, REFUSED, Case
 
@@ -207,15 +208,21 @@ def over(wire: Any, **meta: str) -> HttpRequest:
     return type(request)(environ)
 
 
-def test_a_body_without_declared_length_is_read_to_the_cap_and_no_further() -> None:
-    wire = Wire(10**9)
+@pytest.mark.parametrize("total", [262_145, 10**9])
+def test_a_body_without_declared_length_is_kept_to_the_cap_and_drained_within_limits(total: int) -> None:
+    wire = Wire(total)
     request = over(wire, CONTENT_LENGTH="", HTTP_TRANSFER_ENCODING="chunked")
     request.META["wsgi.input_terminated"] = True
 
+    tracemalloc.start()
     problem = refusal(lambda: read_json(request))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
 
     assert (problem.status, problem.code) == (413, "body_too_large")
-    assert wire.given == ORDINARY.bytes + 1
+    assert wire.given <= ORDINARY.bytes + DRAINED_BYTES + 65_536
+    assert wire.left == 0 or total == 10**9
+    assert peak < 2**20
 
 
 def test_a_short_body_without_declared_length_is_read() -> None:
@@ -225,13 +232,23 @@ def test_a_short_body_without_declared_length_is_read() -> None:
     assert read_json(request) == 111
 
 
-@pytest.mark.parametrize("declared", ["262145", "1000000000", "9" * 5_000])
-def test_a_length_declared_over_the_cap_is_refused_unread(declared: str) -> None:
+@pytest.mark.parametrize("declared", [str(DRAINED_BYTES + 1), "1000000000", "9" * 5_000])
+def test_a_length_declared_far_over_the_cap_is_refused_unread(declared: str) -> None:
     wire = Wire(10**9)
 
     problem = refusal(lambda: read_json(over(wire, CONTENT_LENGTH=declared)))
 
     assert (problem.status, problem.code, wire.given) == (413, "body_too_large", 0)
+
+
+@pytest.mark.parametrize("declared", [262_145, 8_000_000, DRAINED_BYTES])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_length_declared_over_the_cap_is_let_pass_before_the_answer(declared: int, breaks: bool) -> None:
+    wire = Wire(declared, breaks)
+
+    problem = refusal(lambda: read_json(over(wire, CONTENT_LENGTH=str(declared))))
+
+    assert (problem.status, problem.code, wire.left) == (413, "body_too_large", 0)
 
 
 @pytest.mark.parametrize("declared", ["-5", "5.0", "٣", "1e3", "0x10", " 5"])
