@@ -51,14 +51,26 @@ _pool: asyncpg.Pool | None = None
 
 
 def score(responses: dict[str, int]) -> list[dict[str, Any]]:
-    """Six subscale means and their mean, the negative ones reversed for that."""
-    scores, total = [], 0.0
-    for name, items, better in _KEYS:
-        mean = sum(responses[item] for item in items) / len(items)
-        total += mean if better else 6 - mean
-        scores.append(_score(name, mean, len(items), better))
-    scores.append(_score("total", total / 6, 26, True))
-    return scores
+    """The twelve scores of the SCS-26: six means, the total over them, and five other totals in use."""
+    means = [sum(responses[item] for item in items) / len(items) for _, items, _ in _KEYS]
+    toward = [mean if better else 6 - mean for mean, (_, _, better) in zip(means, _KEYS, strict=True)]
+    all_items = sum(
+        responses[item] if better else 6 - responses[item] for _, items, better in _KEYS for item in items
+    )
+    warm = [mean for mean, (_, _, better) in zip(means, _KEYS, strict=True) if better]
+    cold = [mean for mean, (_, _, better) in zip(means, _KEYS, strict=True) if not better]
+    return [
+        *(
+            _score(name, mean, len(items), better)
+            for mean, (name, items, better) in zip(means, _KEYS, strict=True)
+        ),
+        _score("total", sum(toward) / 6, 26, True),
+        _score("total_mean26", all_items / 26, 26, True),
+        _score("total_sum_of_means", sum(toward), 26, True),
+        _score("total_sum26", float(all_items), 26, True),
+        _score("cs", sum(warm) / 3, 13, True),
+        _score("ucs", sum(cold) / 3, 13, False),
+    ]
 
 
 def _score(name: str, value: float, count: int, better: bool) -> dict[str, Any]:
@@ -140,6 +152,7 @@ async def _last(connection: Any, person: int) -> bytes:
 
 def _shown(id_: UUID | str, completed_at: datetime, received_at: datetime, scores: object) -> dict[str, Any]:
     return {
-        "id": id_, "instrument": "scs-26", "version": 1, "completed_at": completed_at,
-        "received_at": received_at, "clock": None, "scores": scores, "safety": None,
+        "id": id_, "instrument": "scs-26", "version": 1, "started_at": completed_at,
+        "completed_at": completed_at, "received_at": received_at, "timezone": "Europe/Berlin",
+        "assessment": None, "clock": None, "scores": scores, "safety": None, "revision": 1,
     }  # fmt: skip

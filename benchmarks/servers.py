@@ -45,8 +45,13 @@ class Stack:
     def query(self, statement: str) -> Any:
         """The first value of the first row."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(statement).fetchone()
             return row[0] if row else None
+
+    def execute(self, statement: str) -> None:
+        """Nothing, after that statement."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(statement)
 
     def people(self, count: int) -> dict[str, Any]:
         """So many new participants, signed in; and the statement that records an administration."""
@@ -74,7 +79,7 @@ def product() -> Iterator[Stack]:
     state.chmod(0o711 if os.geteuid() == 0 else 0o700)
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key not in OURS}
-    environment |= {"STATE": os.fspath(state), "PORT": str(port), "DEMO": "1"}
+    environment |= {"STATE": os.fspath(state), "PORT": str(port), "DEMO": "0"}
     process = subprocess.Popen(
         [sys.executable, "manage.py", "stack"],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -104,7 +109,7 @@ def limit(stack: Stack, people: list[dict[str, Any]]) -> Iterator[int]:
         connection.execute("CREATE DATABASE bench_bare")
     url = urlsplit(stack.database_url)._replace(path="/bench_bare").geturl()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(bare.TABLES)  # type: ignore[arg-type]
+        connection.execute(bare.TABLES)
         for person in people:
             hashed = hashlib.sha256(f"Bearer {person['token']}".encode()).digest()
             connection.execute("INSERT INTO person (token_hash) VALUES (%s)", [hashed])
@@ -135,7 +140,7 @@ def bare_query(stack: Stack, statement: str, *values: object) -> Any:
     """The first value of the first row in the bare application's database, where there is one."""
     url = urlsplit(stack.database_url)._replace(path="/bench_bare").geturl()
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement, values)  # type: ignore[arg-type]
+        cursor = connection.execute(statement, values)
         row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
@@ -182,8 +187,9 @@ def pgbench(stack: Stack, script: Path, clients: int, seconds: float) -> tuple[i
 
 def kind(process: psutil.Process) -> str:
     """What a process of ours is, in a word."""
-    if process.name() in ("postgres", "valkey-server"):
-        return process.name().removesuffix("-server")
+    name = str(process.name())
+    if name in ("postgres", "valkey-server"):
+        return name.removesuffix("-server")
     words = process.cmdline()
     for word in ("beat", "worker"):
         if word in words:
@@ -197,15 +203,25 @@ def everything(stack: Stack) -> list[psutil.Process]:
     return [*mine, *(p for p in psutil.Process(stack.pid).children(recursive=True) if p not in mine)]
 
 
-def cpu(stack: Stack) -> dict[str, float]:
-    """Seconds of CPU so far by kind of process."""
-    spent: dict[str, float] = {}
+Spent = dict[tuple[int, float], tuple[str, float]]
+
+
+def cpu(stack: Stack) -> Spent:
+    """Kind and seconds of CPU so far, for each process by its number and birth."""
+    spent: Spent = {}
     for process in everything(stack):
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
-            name = kind(process)
-            spent[name] = spent.get(name, 0.0) + times.user + times.system
+            spent[process.pid, process.create_time()] = (kind(process), times.user + times.system)
     return spent
+
+
+def between(before: Spent, after: Spent) -> dict[str, float]:
+    """Seconds of CPU spent between two looks, by kind, by processes that lived to the second."""
+    costs: dict[str, float] = {}
+    for key, (name, seconds) in after.items():
+        costs[name] = costs.get(name, 0.0) + seconds - before.get(key, (name, 0.0))[1]
+    return costs
 
 
 def memory(stack: Stack) -> dict[str, dict[str, float]]:

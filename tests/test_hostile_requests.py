@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 
 from backend.care.models import Participant
@@ -45,7 +44,7 @@ def rows() -> list[int]:
     return counts
 
 
-def check_problem(answer: HttpResponse) -> dict[str, Any]:
+def check_problem(answer: Any) -> dict[str, Any]:
     """The problem, of exactly the documented shape and repeating nothing."""
     problem: dict[str, Any] = json.loads(answer.content)
     assert answer["Content-Type"] == "application/problem+json"
