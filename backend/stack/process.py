@@ -230,9 +230,13 @@ def bound_log(log: Path, limit: int = LOG_BYTES) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not indented: in a traceback, the error itself. Empty without one."""
+    """The last line of a log that begins with a word: in a traceback, the error itself. Empty without one.
+
+    What the web server says about its processes ("[INFO] Stopped worker-1") comes after the error and
+    explains nothing.
+    """
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
+    return next((line for line in reversed(lines) if line.strip() and line[0].isalnum()), "")
 
 
 def belonging_to(mark: str) -> list[int]:

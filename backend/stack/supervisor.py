@@ -24,7 +24,7 @@ from backend.stack.valkey import Valkey
 ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.05
 FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.5, 30.0, 60.0
-START_PATIENCE, START_PAUSE = 120.0, 2.0
+START_PATIENCE, TRIAL_PATIENCE, START_PAUSE = 60.0, 5.0, 2.0
 
 # Somebody waits for web, nobody for worker and beat: on a busy machine, and at every start, web goes first.
 BEHIND = 5
@@ -87,6 +87,11 @@ def reason(returncode: int) -> str:
     return f"was killed by signal {-returncode}"
 
 
+def failure(name: str, log: Path) -> str:
+    """What the operator is told about a part that does not start."""
+    return f"{name} fails: {process.last_line(log)} (all of it: {log})"
+
+
 @dataclass(slots=True)
 class Service:
     """A child that is to run for as long as we do."""
@@ -145,10 +150,10 @@ class Supervisor:
             self.start_valkey()
         self.tell_other_commands()
         with self.stage("Migrations"):
-            self.finish("migrate", "migrate", "--no-input", "--skip-checks")
+            self.finish("migrate", "manage.py", "migrate", "--no-input", "--skip-checks")
         if self.options.demo:
             with self.stage("Demo cast"):
-                self.finish("demo", "demo", "--skip-checks")
+                self.finish("demo", "manage.py", "demo", "--skip-checks")
         with self.stage("Web, worker, beat"):
             self.start_product()
         say(f"Selfkind is at http://{HOST}:{self.options.port}")
@@ -211,17 +216,23 @@ class Supervisor:
             url = valkey.url
         self.env["REDIS_URL"] = url
 
-    def start(self, service: Service, ready: Callable[[], bool]) -> None:
-        """Nothing: the service runs, is ready and is looked after; `CannotStart` if it does not get there."""
+    def start(self, service: Service, ready: Callable[[], bool], *trial: str) -> None:
+        """Nothing: the service runs, is ready and is looked after; `CannotStart` if it does not get there.
+
+        The trial is a Python program that fails where the service cannot start. It is run once, when the
+        service keeps us waiting: granian starts a failing process again and again without ending itself.
+        """
         self.services.append(service)
         log = self.state / "logs" / f"{service.name}.log"
-        deadline = time.monotonic() + START_PATIENCE
+        before = time.monotonic()
         self.tick()
         while not ready():
-            if service.pause > START_PAUSE or time.monotonic() > deadline:
-                raise CannotStart(
-                    f"{service.name} does not come up: {process.last_line(log)} (all of it: {log})"
-                )
+            waited = time.monotonic() - before
+            if service.pause > START_PAUSE or waited > START_PATIENCE:
+                raise CannotStart(failure(service.name, log))
+            if trial and waited > TRIAL_PATIENCE:
+                self.finish(service.name, *trial)
+                trial = ()
             self.tick()
 
     def tell_other_commands(self) -> None:
@@ -239,18 +250,17 @@ class Supervisor:
             nice=nice,
         )
 
-    def finish(self, name: str, *command: str) -> None:
-        """Nothing: that command of manage.py ended well, or `CannotStart`.
+    def finish(self, name: str, *arguments: str) -> None:
+        """Nothing: that Python program ended well, or `CannotStart`.
 
-        Without the system checks, which look at the code rather than the data: they are `make lint`'s part,
-        and cost every start two seconds.
+        Commands are run without the system checks, which look at the code rather than the data: they are
+        `make lint`'s part, and cost every start two seconds.
         """
-        self.one_off = self.python(name, "manage.py", *command)
+        self.one_off = self.python(name, *arguments)
         while not process.exited(self.one_off):
             self.tick()
         if self.one_off.returncode != 0:
-            log = self.state / "logs" / f"{name}.log"
-            raise CannotStart(f"`manage.py {name}` failed: {process.last_line(log)} (all of it: {log})")
+            raise CannotStart(failure(name, self.state / "logs" / f"{name}.log"))
         self.one_off = None
 
     def start_product(self) -> None:
@@ -271,7 +281,7 @@ class Supervisor:
             "--no-access-log", "--no-ws", "backend.wsgi:application",
         )  # fmt: skip
         self.services += [worker, beat]
-        self.start(web, lambda: answers(options.port))
+        self.start(web, lambda: answers(options.port), "-c", "import backend.wsgi")
 
     def service(self, name: str, *arguments: str, nice: int = 0) -> Service:
         """A service that is a Python program of the product."""

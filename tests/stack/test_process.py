@@ -37,10 +37,11 @@ def test_a_log_over_its_limit_is_kept_once_and_its_writer_goes_on(tmp_path: Path
     assert log.read_text() == "new"
 
 
-def test_the_last_line_passes_over_what_is_indented(tmp_path: Path) -> None:
-    log = tmp_path / "migrate.log"
+def test_the_last_line_is_the_error_and_not_what_is_said_around_it(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
     assert last_line(log) == ""
-    log.write_text("Traceback:\n  File\nOperationalError: no server\n\tIs it running?\n\n")
+    traceback = "Traceback:\n  File\nOperationalError: no server\n\tIs it running?\n"
+    log.write_text(f"{traceback}\n[ERROR] Unexpected exit from worker-1\n")
 
     assert last_line(log) == "OperationalError: no server"
 

@@ -108,6 +108,13 @@ def test_what_cannot_work_is_said_in_one_line(place: Path, env: dict[str, str], 
         assert "Traceback" not in refused.output.read_text()
 
 
+def test_a_web_server_that_cannot_start_is_said_with_its_reason_and_nothing_stays(place: Path) -> None:
+    with stack(place, TRUSTED_PROXY="the one in the hall") as refused:
+        assert refused.supervisor.wait(timeout=90) == 1
+        assert refused.lines()[-1].startswith("web fails: ValueError: 'the one in the hall' does not")
+    assert process.belonging_to(f"SELFKIND_STACK={mark(place / 'state')}") == []
+
+
 def test_a_taken_port_is_said_in_one_line_and_nothing_stays(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
