@@ -254,10 +254,10 @@ def slope(observations: Sequence[Observation], sessions: Sequence[Session]) -> S
     and with fewer than 5 points no 95 % interval exists.
     """
     valued = [one for one in observations if one.value is not None]
+    if len(valued) < SLOPE_POINTS:
+        return Slope(None, None, None, len(valued), "too_few_points")
     if not sessions:
         return Slope(None, None, None, 0, "no_session")
-    if not valued:
-        return Slope(None, None, None, 0, "too_few_points")
     session, newest_day = place(valued[-1].on, sessions) or (sessions[0], 0)
     if newest_day < 0:
         return Slope(None, None, None, 0, "before_session")

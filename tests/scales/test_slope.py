@@ -47,10 +47,11 @@ def test_five_points_over_56_days() -> None:
     ("points", "days", "expected"),
     [
         (FIVE, (), (0, "no_session")),
+        (FIVE[:3], (), (3, "too_few_points")),
         ((), (0,), (0, "too_few_points")),
         (((14, None),), (0,), (0, "too_few_points")),
-        (((-10, 3.0),), (0,), (0, "before_session")),
-        (((-10, 3.0), (13, 3.0)), (0,), (0, "too_early")),
+        (tuple((day, 3.0) for day in (-90, -70, -50, -30, -10)), (0,), (0, "before_session")),
+        ((*((day, 3.0) for day in (-90, -70, -50, -10)), (13, 3.0)), (0,), (0, "too_early")),
         (((14, 3.0),), (0,), (1, "too_few_points")),
         (FIVE[:4], (0,), (4, "too_few_points")),
         # day 13 does not count, and what came before the session neither
