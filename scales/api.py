@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from backend import openapi
-from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit
+from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit, parameter
 from backend.body import read_json
 from backend.care import access
 from backend.care.access import SeenParticipant, who
@@ -206,9 +206,7 @@ def _kept(kept: Kept) -> HttpResponse:
 def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     """One page of a participant's administrations."""
     size = limit(request)
-    instrument = request.query_params.get("instrument")
-    if instrument and "\0" in instrument:  # PostgreSQL takes no such text, not even to compare with
-        raise misfit([Fault("/instrument", "invalid_value")])
+    instrument = parameter(request, "instrument")
     since = _since(request)
     filters = f"{instrument}|{since}"
     before = None
@@ -268,7 +266,7 @@ class ParticipantTrends(View):
 
 
 def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:
-    code = request.query_params.get("instrument")
+    code = parameter(request, "instrument")
     if code is None:
         raise misfit([Fault("/instrument", "required")])
     if not queries.exists(code):

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -22,7 +23,11 @@ from backend.stack.valkey import Valkey
 
 def start_servers() -> Callable[[], None]:
     """A function that stops what was started; the environment now says where everything is."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # A numbered database of the broker for each: no worker takes another's messages.
+        address = urlsplit(os.environ["REDIS_URL"])
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = urlunsplit(address._replace(path=f"/{number}"))
         return lambda: None
     with contextlib.ExitStack() as started:
         # Never the caller's own STATE: these servers do not fsync, and their data are thrown away.
