@@ -134,8 +134,9 @@ def require_therapist(user: Person) -> None:
         raise Problem(403, "not_allowed", "Only a therapist has a caseload.")
 
 
-def caseload(user: Person, *, after: int, limit: int) -> list[SeenParticipant]:
-    """The participants in the user's care today, by key, at most `limit` beyond the key `after`.
+def caseload(user: Person, *, after: int, limit: int) -> tuple[list[SeenParticipant], bool]:
+    """The participants in the user's care today, by key, at most `limit` beyond the key `after`; and
+    whether there are more.
 
     Leaves an audit row, `caseload.read`, for each of them.
     """
@@ -143,12 +144,13 @@ def caseload(user: Person, *, after: int, limit: int) -> list[SeenParticipant]:
         cursor.execute(
             f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE {_IN_CARE} AND p.id > %(after)s"
             " ORDER BY p.id LIMIT %(limit)s",
-            {"user": user.id, "after": after, "limit": limit},
+            {"user": user.id, "after": after, "limit": limit + 1},
         )
-        seen = [SeenParticipant(*row) for row in cursor.fetchall()]
+        found = [SeenParticipant(*row) for row in cursor.fetchall()]
+    seen = found[:limit]
     audit.record_each(
         actor=user.id,
         action="caseload.read",
         participants=[(s.id, s.clinic_id) for s in seen],
     )
-    return seen
+    return seen, len(found) > limit

@@ -130,9 +130,9 @@ class Participants(View):
             if not (key.isascii() and key.isdecimal() and len(key) < 19):
                 raise bad_cursor()
             after = int(key)
-        seen = access.caseload(who(request), after=after, limit=size + 1)
-        more = cursor_for(str(seen[size - 1].id)) if len(seen) > size else None
-        return answer({"results": [person(s) for s in seen[:size]], "next": more})
+        seen, more = access.caseload(who(request), after=after, limit=size)
+        following = cursor_for(str(seen[-1].id)) if more else None
+        return answer({"results": [person(s) for s in seen], "next": following})
 
 
 class OneParticipant(View):

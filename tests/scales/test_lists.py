@@ -80,12 +80,10 @@ def test_a_plus_sign_in_since_may_come_bare(ana: Participant, client_for: Client
         ("limit=0", ("/limit", "invalid_limit")),
         ("limit=201", ("/limit", "invalid_limit")),
         ("limit=-1", ("/limit", "invalid_limit")),
-        ("limit=", ("/limit", "invalid_limit")),
         ("limit=1.0", ("/limit", "invalid_limit")),
         ("limit=%D9%A1", ("/limit", "invalid_limit")),
         ("since=2026-01-02", ("/since", "invalid_datetime")),
         ("instrument=%00", ("/instrument", "invalid_value")),
-        ("since=", ("/since", "invalid_datetime")),
         ("cursor=x", ("/cursor", "invalid_cursor")),
         ("cursor=W10", ("/cursor", "invalid_cursor")),
         ("cursor=%FF", ("/cursor", "invalid_cursor")),
@@ -101,7 +99,7 @@ def test_parameters_that_do_not_fit_are_named(
 
 
 def test_an_instrument_nobody_has_is_an_empty_list(ana: Participant, client_for: ClientFor) -> None:
-    for code in ("scs-99", "", "x" * 500, "%F0%9F%8C%B1"):
+    for code in ("scs-99", "x" * 500, "%F0%9F%8C%B1"):
         assert ids(client_for(ana).get(f"{URL}?instrument={code}")) == []
 
 
