@@ -63,22 +63,22 @@ def device(request: HttpRequest | Request) -> UUID | None:
     return uuid(request.META.get("HTTP_X_DEVICE"))
 
 
+def filter_value(request: Request, name: str) -> str | None:
+    """A query parameter; an empty one is none: `?instrument=&since=` filters nothing."""
+    text = request.query_params.get(name)
+    if text and "\0" in text:  # PostgreSQL takes no such text, not even to compare with
+        raise misfit([Fault(pointer(name), "invalid_value")])
+    return text or None
+
+
 def limit(request: Request) -> int:
     """How many results are asked for: `?limit=`, 1 to 200, else 50."""
-    text = request.query_params.get("limit")
+    text = filter_value(request, "limit")
     if text is None:
         return PAGE
     if text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= LARGEST_PAGE:
         return int(text)
     raise misfit([Fault("/limit", "invalid_limit")])
-
-
-def parameter(request: Request, name: str) -> str | None:
-    """The text of a query parameter. PostgreSQL takes none with U+0000, not even to compare with."""
-    text = request.query_params.get(name)
-    if text is not None and "\0" in text:
-        raise misfit([Fault(pointer(name), "invalid_value")])
-    return text
 
 
 def cursor_for(*parts: str) -> str:

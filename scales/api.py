@@ -12,7 +12,17 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from backend import openapi
-from backend.api import View, answer, bad_cursor, cursor_for, cursor_parts, device, limit, misfit, parameter
+from backend.api import (
+    View,
+    answer,
+    bad_cursor,
+    cursor_for,
+    cursor_parts,
+    device,
+    filter_value,
+    limit,
+    misfit,
+)
 from backend.body import read_json
 from backend.care import access
 from backend.care.access import SeenParticipant, who
@@ -206,11 +216,11 @@ def _kept(kept: Kept) -> HttpResponse:
 def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     """One page of a participant's administrations."""
     size = limit(request)
-    instrument = parameter(request, "instrument")
+    instrument = filter_value(request, "instrument")
     since = _since(request)
     filters = f"{instrument}|{since}"
     before = None
-    if cursor := request.query_params.get("cursor"):
+    if cursor := filter_value(request, "cursor"):
         at, id_, of = cursor_parts(cursor, 3)
         ended_at, ended_with = instant(at), uuid(id_)
         if ended_at is None or ended_with is None or of != filters:
@@ -229,7 +239,7 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
 
 
 def _since(request: Request) -> datetime | None:
-    text = request.query_params.get("since")
+    text = filter_value(request, "since")
     if text is None:
         return None
     # A plus sign in a query is a space to most readers; an instant has none.
@@ -266,12 +276,12 @@ class ParticipantTrends(View):
 
 
 def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:
-    code = parameter(request, "instrument")
+    code = filter_value(request, "instrument")
     if code is None:
         raise misfit([Fault("/instrument", "required")])
     if not queries.exists(code):
         raise misfit([Fault("/instrument", "invalid_value")])
-    found = trends.read(seen, code, request.query_params.get("anchor"))
+    found = trends.read(seen, code, filter_value(request, "anchor"))
     if found is None:
         raise misfit([Fault("/anchor", "invalid_value")])
     envelope = orjson.dumps(

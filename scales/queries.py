@@ -215,8 +215,10 @@ def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scor
             " ORDER BY a.completed_at, a.id",
             [[participant for participant, _ in wanted], [code for _, code in wanted]],
         )
-        for participant, code, *fields, scores in cursor.fetchall():
-            found[participant, code].append(Scored(*fields, orjson.loads(scores)))
+        for participant, code, id_, version, completed_at, received_at, clock, scores in cursor.fetchall():
+            found[participant, code].append(
+                Scored(id_, version, completed_at, received_at, clock, orjson.loads(scores))
+            )
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,10 +21,18 @@ from backend.accounts.services import create_user
 from backend.care import services as care
 from backend.care.models import Clinic, Membership, Participant
 from scales.queries import instrument
+from tests.running import reachable_folder
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 Role = Membership.Role
 ClientFor = Callable[[Participant | Membership], Client]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder for a STATE: other accounts can pass through, as root's PostgreSQL must."""
+    with reachable_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -111,3 +113,15 @@ def stack(place: Path, **env: str) -> Iterator[Stack]:
             running.supervisor.wait(timeout=10)
         for one in alive(left):
             one.kill()
+
+
+@contextlib.contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A folder that other accounts can pass through; pytest's own are closed to root's PostgreSQL."""
+    folder = Path(tempfile.mkdtemp(prefix="selfkind-stack-"))
+    folder.chmod(0o711)
+    yield folder
+    note = folder / "state" / "database-folder"
+    if note.exists():
+        shutil.rmtree(note.read_text().strip(), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

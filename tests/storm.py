@@ -154,7 +154,7 @@ def processes(stack: Stack, victim: str) -> list[psutil.Process]:
     if one is None:
         return []
     try:
-        below = one.children(recursive=True)
+        below: list[psutil.Process] = one.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
     if victim == "web worker":

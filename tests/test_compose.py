@@ -17,7 +17,7 @@ import yaml
 from backend.stack import process
 from backend.stack.postgres import DURABLE, QUIET, Postgres
 from backend.stack.state import prepare
-from tests.stack.conftest import reachable_folder
+from tests.running import reachable_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"

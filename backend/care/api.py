@@ -18,6 +18,7 @@ from backend.api import (
     checked,
     cursor_for,
     cursor_parts,
+    filter_value,
     limit,
 )
 from backend.body import read_json
@@ -125,7 +126,7 @@ class Participants(View):
         """A therapist's own caseload of today."""
         access.require_therapist(who(request))
         size, after = limit(request), 0
-        if cursor := request.query_params.get("cursor"):
+        if cursor := filter_value(request, "cursor"):
             (key,) = cursor_parts(cursor, 1)
             if not (key.isascii() and key.isdecimal() and len(key) < 19):
                 raise bad_cursor()

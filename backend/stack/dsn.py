@@ -1,5 +1,7 @@
 """Django's words for the database that a DATABASE_URL names."""
 
+from typing import Any
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -13,7 +15,7 @@ class UnreadableDatabaseUrl(ValueError):
     """DATABASE_URL cannot be used; the message never repeats it, as it holds a password."""
 
 
-def database_from_url(url: str) -> dict[str, object]:
+def database_from_url(url: str) -> dict[str, Any]:
     """One entry of Django's DATABASES.
 
     libpq itself reads the address, so percent-encoding, IPv6, several hosts, a socket folder

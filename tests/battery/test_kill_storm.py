@@ -14,16 +14,16 @@ SEED = int(os.environ.get("SEED") or 20261123)
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> object:
-    with stack(tmp_path, DEMO="1") as running:
+def demo(place: Path) -> object:
+    with stack(place, DEMO="1") as running:
         assert eventually(running.started, 60), running.lines()
         yield running
 
 
 def test_no_acknowledged_answer_is_lost_or_doubled(
-    demo: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    demo: Stack, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = storm(demo, kills=20, submissions=2000, seed=SEED, ledger=tmp_path / "ledger")
+    report = storm(demo, kills=20, submissions=2000, seed=SEED, ledger=place / "ledger")
 
     with capsys.disabled():
         print(f"\nkill storm: {report}")
@@ -33,7 +33,7 @@ def test_no_acknowledged_answer_is_lost_or_doubled(
 
 
 def test_the_storm_notices_a_database_that_acknowledges_before_it_writes(
-    demo: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    demo: Stack, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with psycopg.connect(running_environment(demo.state)["DATABASE_URL"], autocommit=True) as database:
         database.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
@@ -45,7 +45,7 @@ def test_the_storm_notices_a_database_that_acknowledges_before_it_writes(
         kills=6,
         submissions=3000,
         seed=SEED,
-        ledger=tmp_path / "ledger",
+        ledger=place / "ledger",
         victims=("postgres",),
         pace=0.02,
     )

@@ -13,16 +13,16 @@ FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def tour() -> str:
     """The block of the README that begins by reading who the demo people are."""
-    blocks = FENCE.findall((ROOT / "README.md").read_text())
+    blocks: list[str] = FENCE.findall((ROOT / "README.md").read_text())
     return next(block for block in blocks if block.startswith("demo()"))
 
 
-def test_the_tour_shows_what_the_readme_says(tmp_path: Path) -> None:
+def test_the_tour_shows_what_the_readme_says(place: Path) -> None:
     assert shutil.which("bash"), "the tour is written for bash"
     assert shutil.which("curl"), "the tour is written for curl"
     assert len(tour().splitlines()) == 10
 
-    with stack(tmp_path, DEMO="1") as running:
+    with stack(place, DEMO="1") as running:
         assert eventually(running.started, 60), running.lines()
         script = tour().replace("127.0.0.1:8000", f"127.0.0.1:{running.port}")
         script = script.replace(".state/demo.json", str(running.state / "demo.json"))
@@ -31,7 +31,8 @@ def test_the_tour_shows_what_the_readme_says(tmp_path: Path) -> None:
     assert walked.returncode == 0, walked.stderr
     *head, thea, theo, carla = walked.stdout.rstrip().splitlines()
     definition, *answers = (json.loads(line) for line in head[:6])
-    assert definition["items"][4]["text"] == "I try to be loving towards myself when I'm feeling emotional pain."
+    asked = definition["items"][4]["text"]
+    assert asked == "I try to be loving towards myself when I'm feeling emotional pain."
     first = {score["subscale"]: score["value"] for score in answers[0]["scores"]}
     # Kindness 2, everything else 3: (2 + 3 + 3 + 3 + 3 + 3) / 6.
     assert (first["self_kindness"], first["self_judgment"], first["total"]) == (2, 3, 2.8333)

@@ -19,7 +19,8 @@ import pytest
 from backend.stack import process
 from backend.stack.postgres import Postgres, wheel_folder
 from backend.stack.state import prepare
-from tests.stack.conftest import as_root, reachable_folder
+from tests.running import reachable_folder
+from tests.stack.conftest import as_root
 
 CANARY = "the-night-I-was-nine"
 
