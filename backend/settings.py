@@ -8,12 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from backend.logs import logging_config
 from backend.stack.dsn import database_from_url
-from backend.stack.state import running_environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STATE = Path(os.environ.get("STATE") or BASE_DIR / ".state")
-# While `manage.py stack` runs, its servers' addresses stand in STATE: other commands find them there.
-RUNNING = running_environment(STATE) | {k: v for k, v in os.environ.items() if v}
 
 
 def _secret_key() -> str:
@@ -30,7 +27,7 @@ def _secret_key() -> str:
 
 
 def _database() -> dict[str, object]:
-    url = RUNNING.get("DATABASE_URL", "")
+    url = os.environ.get("DATABASE_URL", "")
     if not url:
         raise ImproperlyConfigured("DATABASE_URL is missing: set it, or start with `manage.py stack`.")
     database = database_from_url(url)
@@ -88,7 +85,7 @@ TEMPLATES = [
 
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = RUNNING.get("REDIS_URL", "")
+REDIS_URL = os.environ.get("REDIS_URL", "")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 LANGUAGE_CODE = "en"

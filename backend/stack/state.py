@@ -101,7 +101,7 @@ def held(state: Path) -> Iterator[Hold]:
 
 
 def running_environment(state: Path) -> dict[str, str]:
-    """DATABASE_URL and REDIS_URL of the stack that runs on STATE; nothing when none does."""
+    """DATABASE_URL, REDIS_URL and PORT of the stack that runs on STATE; nothing when none does."""
     try:
         lines = (state / "environment").read_text().splitlines()
     except OSError:

@@ -236,8 +236,8 @@ class Supervisor:
             self.tick()
 
     def tell_other_commands(self) -> None:
-        """Nothing: `manage.py` run beside us finds the servers of this run."""
-        names = ("DATABASE_URL", "REDIS_URL")
+        """Nothing: `manage.py` run beside us finds the servers of this run, and where it is served."""
+        names = ("DATABASE_URL", "REDIS_URL", "PORT")
         write_private(self.state / "environment", "".join(f"{name}={self.env[name]}\n" for name in names))
 
     def python(self, name: str, *arguments: str, nice: int = 0) -> subprocess.Popen[bytes]:
