@@ -3,11 +3,18 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 LIMIT = OpenApiParameter("limit", int, description="Results a page: 1 to 200, else 50.")
 CURSOR = OpenApiParameter("cursor", str, description="The `next` of the page before, with the same filters.")
+DEVICE = OpenApiParameter(
+    "X-Device", OpenApiTypes.UUID, OpenApiParameter.HEADER, description="The installation that sends."
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag held: 304 where it still stands."
+)
 
 _MEANINGS = {
     400: "Unreadable. Nothing was stored.",
@@ -37,6 +44,11 @@ class ProblemSchema(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="Stable; listed in docs/errors.md.")
     detail = serializers.CharField(allow_blank=True)
     errors = FaultSchema(many=True)  # type: ignore[assignment]
+
+
+def json(body: type[serializers.Serializer[Any]]) -> dict[str, type[serializers.Serializer[Any]]]:
+    """The body of an operation. Said outright, because no parser of REST framework reads our bodies."""
+    return {"application/json": body}
 
 
 def errors(*statuses: int) -> dict[Any, OpenApiResponse]:

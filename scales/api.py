@@ -39,6 +39,7 @@ class Instruments(View):
 
     @extend_schema(
         operation_id="instruments_list",
+        parameters=[openapi.IF_NONE_MATCH],
         responses={200: schemas.Instruments, 304: None, **openapi.errors(401)},
         tags=["instruments"],
     )
@@ -52,7 +53,9 @@ class NewestInstrument(View):
     """`GET /instruments/{code}`"""
 
     @extend_schema(
-        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)}, tags=["instruments"]
+        parameters=[openapi.IF_NONE_MATCH],
+        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)},
+        tags=["instruments"],
     )
     def get(self, request: Request, code: str) -> HttpResponse:
         """The newest version of one instrument."""
@@ -64,7 +67,9 @@ class InstrumentVersion(View):
     """`GET /instruments/{code}/versions/{n}`"""
 
     @extend_schema(
-        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)}, tags=["instruments"]
+        parameters=[openapi.IF_NONE_MATCH],
+        responses={200: schemas.Instrument, 304: None, **openapi.errors(401, 404)},
+        tags=["instruments"],
     )
     def get(self, request: Request, code: str, version: str) -> HttpResponse:
         """One version of one instrument. A released version never changes."""
@@ -103,7 +108,8 @@ class Administrations(View):
         return _page(request, access.own_participant(who(request)))
 
     @extend_schema(
-        request=schemas.AdministrationBody,
+        parameters=[openapi.DEVICE],
+        request=openapi.json(schemas.AdministrationBody),
         examples=schemas.SCS_EXAMPLES,
         responses={
             200: schemas.Administration,
@@ -153,7 +159,9 @@ class Corrections(View):
     """`POST /administrations/{id}/corrections`"""
 
     @extend_schema(
-        request=schemas.CorrectionBody,
+        parameters=[openapi.DEVICE],
+        request=openapi.json(schemas.CorrectionBody),
+        examples=schemas.CORRECTION_EXAMPLES,
         responses={
             200: schemas.CurrentAdministration,
             201: schemas.CurrentAdministration,

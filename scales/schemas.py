@@ -5,7 +5,7 @@ Nothing here reads or writes: administrations are read by `scales.entry`, on a l
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 
 from scales.entry import WHY_SKIPPED
@@ -104,11 +104,20 @@ class AdministrationBody(serializers.Serializer[Any]):
     )
 
 
+@extend_schema_field(
+    {
+        "type": ["number", "boolean", "null"],
+        "description": "A number (4 decimals, half to even), a boolean where the authors' rule is one,"
+        " or null.",
+    }
+)
+class ValueSchema(serializers.Field[Any, Any, Any, Any]):
+    """What a score came to."""
+
+
 class Result(serializers.Serializer[Any]):
     subscale = serializers.CharField(help_text="Id of the subscale, total or algorithm.")
-    value = serializers.JSONField(
-        help_text="A number (4 decimals, half to even), a boolean where the authors' rule is one, or null."
-    )
+    value = ValueSchema()
     answered = serializers.IntegerField()
     of = serializers.IntegerField()
     higher_is = serializers.ChoiceField(["better", "worse"])
@@ -131,7 +140,7 @@ class Administration(serializers.Serializer[Any]):
         " `before_enrolment`. The answer counts all the same.",
     )
     scores = Result(many=True)
-    safety = serializers.JSONField(allow_null=True, help_text="null: no safety rules stand here yet.")
+    safety = serializers.DictField(allow_null=True, help_text="null: no safety rules stand here yet.")
 
 
 class KeptAdministration(serializers.Serializer[Any]):
@@ -259,6 +268,17 @@ SCS_EXAMPLES = [
             "timezone": "Europe/Berlin",
             "assessment": None,
             "responses": {f"scs{n:02}": answer for n, answer in enumerate(_ANSWERS, 1)},
+        },
+    )
+]
+CORRECTION_EXAMPLES = [
+    OpenApiExample(
+        "Item 5 was read backwards",
+        request_only=True,
+        value={
+            "id": "0199f2d0-11aa-7b00-8c21-2f6f0a8f7e10",
+            "responses": {f"scs{n:02}": answer for n, answer in enumerate(_ANSWERS, 1)} | {"scs05": 4},
+            "reason": "I read item 5 backwards.",
         },
     )
 ]

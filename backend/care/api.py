@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -70,6 +70,21 @@ class DosingSessionBody(serializers.Serializer[Any]):
                 {"dose_unit": ["A dose and its unit belong together."]}, "required"
             )
         return attrs
+
+
+SESSION_EXAMPLE = OpenApiExample(
+    "25 mg of psilocybin",
+    request_only=True,
+    value={
+        "id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e3f",
+        "started_at": "2026-03-27T10:00:00+01:00",
+        "substance": "psilocybin",
+        "dose": 25,
+        "dose_unit": "mg",
+        "route": "oral",
+        "setting": "clinic",
+    },
+)
 
 
 class DosingSessionSchema(DosingSessionBody):
@@ -160,7 +175,8 @@ class DosingSessions(View):
         return answer({"results": _numbered(seen), "next": None})
 
     @extend_schema(
-        request=DosingSessionBody,
+        request=openapi.json(DosingSessionBody),
+        examples=[SESSION_EXAMPLE],
         responses={
             200: DosingSessionSchema,
             201: DosingSessionSchema,

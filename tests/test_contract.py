@@ -1,0 +1,175 @@
+"""The description of the API, tried out: whatever is sent, the answer is one that it names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import schemathesis
+import yaml
+from django.conf import settings
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import Client
+from django.urls import get_resolver
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as bounds
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from backend.care.models import Membership, Participant
+from backend.errors import CODES
+from backend.wsgi import application
+from scales.trends import compute_behind
+from tests.conftest import sign_in, submission
+from tests.test_access import methods_of, routes
+
+FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
+
+
+def on_this_machine(environ: dict[str, Any], start_response: Any) -> Any:
+    """The application as a server on loopback calls it: nothing else here says where a request comes from."""
+    return application({**environ, "REMOTE_ADDR": "127.0.0.1"}, start_response)
+
+
+DESCRIBED: dict[str, Any] = yaml.safe_load(FILE.read_text())
+SCHEMA = schemathesis.openapi.from_dict(DESCRIBED)
+SCHEMA.app = on_this_machine
+OPERATIONS = {op.label: op for op in (result.ok() for result in SCHEMA.get_all_operations())}
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture
+def people(ana: Participant, thea: Membership, client_for: Any) -> Iterator[dict[str, Any]]:
+    """Ana, with a session and two administrations in her trends; and Thea."""
+    client = client_for(ana)
+    for day in (1, 30):
+        body = submission(completed_at=f"2026-01-{day:02}T10:00:00+01:00", answer=3)
+        assert client.post("/api/v1/administrations", body, "application/json").status_code == 201
+    session = {"id": str(uuid4()), "started_at": "2026-01-10T10:00:00+01:00"}
+    address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
+    assert client.post(address, session, "application/json").status_code == 201
+    compute_behind(now=ana.enrolled_at)
+    # Each request would close the connection, and with it the test's transaction.
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield {"ana": ana, "thea": thea, "administration": body["id"]}
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.parametrize("person", ["ana", "thea", "anonymous"])
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: str, label: str) -> None:
+    operation = OPERATIONS[label]
+    headers = {"Authorization": f"Bearer {sign_in(people[person].user)}"} if person in people else {}
+    real = {
+        "participant": str(people["ana"].public_id),
+        "administration": people["administration"],
+        "code": "scs-26",
+        "version": "1",
+    }
+    named = {p.name: real[p.name] for p in operation.path_parameters}
+    # What takes nothing can be sent nothing wrong.
+    modes = [GenerationMode.POSITIVE]
+    if operation.body or any(True for _ in operation.iter_parameters()):
+        modes.append(GenerationMode.NEGATIVE)
+    sources = [
+        operation.as_strategy(generation_mode=mode, path_parameters=ids)
+        for mode in modes
+        for ids in ([named] if named else []) + [None]
+    ]
+
+    for source in sources:
+
+        @seed(2026)
+        @bounds(
+            max_examples=15,
+            deadline=None,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=source)
+        def answered(case: Any) -> None:
+            case.call_and_validate(headers=headers, checks=CHECKS)
+
+        answered()
+
+
+def described() -> dict[tuple[str, str], dict[str, Any]]:
+    """What the description says of each path and method."""
+    return {
+        (path, method): operation
+        for path, item in DESCRIBED["paths"].items()
+        for method, operation in item.items()
+        if method in ("get", "post", "put", "patch", "delete")
+    }
+
+
+def test_the_description_is_of_every_route_and_of_nothing_else() -> None:
+    served = {
+        ("/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route), method.lower())
+        for route, view in routes(get_resolver())
+        if route.startswith("api/v1/") and route != "api/v1/schema"
+        for method in methods_of(view)
+    }
+
+    assert set(described()) == served | {("/healthz", "get"), ("/readyz", "get")}
+
+
+def test_the_description_is_served_as_it_is_kept(db: None) -> None:
+    answer = Client().get("/api/v1/schema")
+
+    assert answer.content == FILE.read_bytes()
+    assert answer["Content-Type"] == "application/yaml; charset=utf-8"
+
+
+@pytest.mark.parametrize(("path", "method"), described())
+def test_every_operation_names_its_errors(path: str, method: str) -> None:
+    answers = described()[path, method]["responses"]
+    expected = {"401", "503"} if path.startswith("/api") else set()
+    if "{" in path:
+        expected |= {"404"}
+    if method == "post":
+        expected |= {"400", "409", "413", "415", "422"}
+
+    assert expected <= set(answers)
+    for status, answer in answers.items():
+        if status >= "400" and path.startswith("/api"):
+            assert list(answer["content"]) == ["application/problem+json"]
+
+
+def test_every_body_has_an_example_that_is_taken(ana: Participant, client_for: Any) -> None:
+    client = client_for(ana)
+    bodies = {path: o["requestBody"]["content"] for (path, _), o in described().items() if "requestBody" in o}
+    assert {tuple(content) for content in bodies.values()} == {("application/json",)}
+    examples = {
+        path: [e["value"] for e in content["application/json"]["examples"].values()]
+        for path, content in bodies.items()
+    }
+    (administration,) = examples["/api/v1/administrations"]
+
+    for path, values in examples.items():
+        address = path.format(participant=ana.public_id, administration=administration["id"])
+        for value in values:
+            assert client.post(address, value, "application/json").status_code == 201, path
+
+
+def test_the_page_of_codes_is_where_problems_point(db: None) -> None:
+    page = (Path(settings.BASE_DIR) / "docs" / "errors.md").read_text()
+
+    assert all(f"`{code}`" in page for code in CODES)
+    assert Client().get("/api/v1/me").json()["type"] == "/docs/errors#not_signed_in"
