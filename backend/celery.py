@@ -8,7 +8,11 @@ import os
 
 from celery import Celery
 
+from backend.logs import guard
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
+
+guard()
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -9,5 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 application = get_wsgi_application()
 
 from backend.demo.guard import refuse_demo_off_loopback  # noqa: E402 - the apps must be ready first
+from backend.logs import guard  # noqa: E402
 
+guard()
 refuse_demo_off_loopback()

@@ -1,9 +1,7 @@
 """Instruments, administrations and trends over HTTP."""
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import orjson
 from django.http import HttpResponse
@@ -135,7 +133,7 @@ class Administrations(View):
         )
         if isinstance(result, Kept):
             return _kept(result)
-        return _settled(result, wire.administration)
+        return _settled(result)
 
 
 class OneAdministration(View):
@@ -188,7 +186,7 @@ class Corrections(View):
         )
         if isinstance(result, Kept):
             return _kept(result)
-        return _settled(result, wire.current)
+        return _settled(result)
 
 
 class ParticipantAdministrations(View):
@@ -205,10 +203,11 @@ class ParticipantAdministrations(View):
         return _page(request, access.participant(who(request), participant, action="administrations.read"))
 
 
-def _settled(result: Settled, shown: Callable[[queries.Recorded], dict[str, Any]]) -> HttpResponse:
+def _settled(result: Settled) -> HttpResponse:
     if result.new:
         wake("scales.tasks.compute_trends")
-    return answer(shown(result.administration), 201 if result.new else 200)
+    status = 201 if result.new else 200
+    return HttpResponse(result.answer, status=status, content_type="application/json")
 
 
 def _kept(kept: Kept) -> HttpResponse:
@@ -234,14 +233,12 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
         if ended_at is None or ended_with is None or of != filters:
             raise bad_cursor()
         before = (ended_at, ended_with)
-    found = queries.administrations(
-        seen.id, instrument=instrument, since=since, before=before, limit=size + 1
-    )
+    found = queries.answers(seen.id, instrument=instrument, since=since, before=before, limit=size + 1)
     last = found[size - 1] if len(found) > size else None
     return answer(
         {
-            "results": [wire.current(a) for a in found[:size]],
-            "next": last and cursor_for(last.completed_at.isoformat(), str(last.id), filters),
+            "results": [orjson.Fragment(wire.current(a)) for a in found[:size]],
+            "next": last and cursor_for(last.at, last.id, filters),
         }
     )
 

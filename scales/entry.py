@@ -1,13 +1,14 @@
 """The shape of an administration as a phone sends it. Pure: what it means is `scoring`'s to say."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from backend import wire
 
@@ -204,4 +205,4 @@ def _skipped(given: object) -> dict[str, str] | None:
 
 
 def _hash(content: list[Any]) -> bytes:
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(orjson.dumps(content)).digest()

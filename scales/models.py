@@ -37,14 +37,17 @@ class Administration(models.Model):
     """One participant's one filling of one instrument, as it was submitted.
 
     The primary key is the id the phone gave it. `responses` is item id -> answer, unanswered items
-    left out; `scores` is score id -> [unrounded value, answered], and `answer` those scores as their
-    sender was answered: that text is passed on unread, so it stays the same. `completed_at` is the phone's
+    left out; `scores` is score id -> [unrounded value, answered]. `answer` is what its sender was
+    answered, as JSON: it is passed on unread, so it stays the same. `completed_at` is the phone's
     word, with its `utc_offset` in minutes, `received_at` ours; `clock` says what is doubted about the
     phone's.
     """
 
     id = models.UUIDField(primary_key=True)
-    participant = models.ForeignKey(Participant, models.PROTECT, related_name="administrations")
+    # Its two indexes begin with the participant: a third would only be kept up to date.
+    participant = models.ForeignKey(
+        Participant, models.PROTECT, related_name="administrations", db_index=False
+    )
     instrument_code = models.CharField(max_length=64)
     instrument_version = models.PositiveIntegerField()
     started_at = models.DateTimeField(null=True)
@@ -79,7 +82,9 @@ class Correction(models.Model):
     """A later version of an administration's answers, with its reason. All versions stay."""
 
     id = models.UUIDField(primary_key=True)
-    administration = models.ForeignKey(Administration, models.PROTECT, related_name="corrections")
+    administration = models.ForeignKey(
+        Administration, models.PROTECT, related_name="corrections", db_index=False
+    )
     revision = models.PositiveIntegerField()
     responses = models.JSONField()
     scores = models.JSONField()
@@ -111,7 +116,7 @@ class Quarantined(models.Model):
         CONFLICT = "conflict"
         UNKNOWN_VERSION = "unknown_version"
 
-    participant = models.ForeignKey(Participant, models.PROTECT, related_name="+")
+    participant = models.ForeignKey(Participant, models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=16, choices=Kind)
     administration = models.UUIDField(null=True)
     instrument_code = models.CharField(max_length=64, null=True)
@@ -151,14 +156,15 @@ class Trend(models.Model):
 
     `requested` is counted up with every administration, in its transaction; the worker sets
     `computed` to the count it has seen. Behind means work to do: losing a message loses nothing.
+    `result` is JSON as the wire shows it, and passed on unread.
     """
 
-    participant = models.ForeignKey(Participant, models.PROTECT, related_name="trends")
+    participant = models.ForeignKey(Participant, models.PROTECT, related_name="trends", db_index=False)
     instrument_code = models.CharField(max_length=64)
     requested = models.BigIntegerField(db_default=1)
     computed = models.BigIntegerField(db_default=0)
     computed_at = models.DateTimeField(null=True)
-    result = models.JSONField(null=True)
+    result = models.TextField(null=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,41 +69,31 @@ def _parsed(text: str, name: str) -> Instrument:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """An administration for the wire. `answer` is its newest revision's scores, as JSON.
+class Answer:
+    """An administration as its sender was answered: JSON, passed on unread. `at`: completion, in UTC."""
 
-    `started_at` and `completed_at` have the offset the phone completed it under.
-    """
-
-    id: UUID
-    instrument: str
-    version: int
-    started_at: datetime | None
-    completed_at: datetime
-    received_at: datetime
-    timezone: str | None
-    assessment: UUID | None
-    clock: str | None
+    id: str
+    at: str
     revision: int
-    answer: str
+    text: str
 
 
-_RECORDED = (
-    "SELECT a.id, a.instrument_code, a.instrument_version, a.started_at, a.completed_at, a.utc_offset,"
-    " a.received_at, a.timezone, a.assessment, a.clock, coalesce(c.revision, 1), coalesce(c.answer, a.answer)"
+_ANSWER = (
+    "SELECT a.id::text, to_char(a.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
+    " coalesce(c.revision, 1), coalesce(c.answer, a.answer)"
     " FROM scales_administration a LEFT JOIN LATERAL (SELECT revision, answer FROM scales_correction"
     " WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
 )
 
 
-def administrations(
+def answers(
     participant_id: int,
     *,
     instrument: str | None = None,
     since: datetime | None = None,
     before: tuple[datetime, UUID] | None = None,
-    limit: int | None = None,
-) -> list[Recorded]:
+    limit: int,
+) -> list[Answer]:
     """A participant's administrations, newest completion first; `before` is where a page ended."""
     where: list[str] = ["a.participant_id = %s"]
     values: list[Any] = [participant_id]
@@ -115,45 +105,26 @@ def administrations(
         where, values = [*where, "(a.completed_at, a.id) < (%s, %s)"], [*values, *before]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_RECORDED} WHERE {' AND '.join(where)} ORDER BY a.completed_at DESC, a.id DESC LIMIT %s",
+            f"{_ANSWER} WHERE {' AND '.join(where)} ORDER BY a.completed_at DESC, a.id DESC LIMIT %s",
             [*values, limit],
         )
-        return [_recorded(row) for row in cursor.fetchall()]
+        return [Answer(*row) for row in cursor.fetchall()]
 
 
-def administration(id: UUID) -> Recorded:
+def newest_answer(id: UUID) -> Answer:
     """One administration as it stands. Raises Administration.DoesNotExist."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{_RECORDED} WHERE a.id = %s", [id])
+        cursor.execute(f"{_ANSWER} WHERE a.id = %s", [id])
         row = cursor.fetchone()
     if row is None:
         raise Administration.DoesNotExist
-    return _recorded(row)
+    return Answer(*row)
 
 
-def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> Recorded | None:
-    """The participant's administration of that id as it was first recorded, if it holds that content."""
-    first = Administration.objects.filter(
-        id=id, participant_id=participant_id, content_hash=content_hash
-    ).first()
-    return as_recorded(first) if first else None
-
-
-def as_recorded(first: Administration) -> Recorded:
-    """The row as it was first recorded."""
-    return Recorded(
-        id=first.id,
-        instrument=first.instrument_code,
-        version=first.instrument_version,
-        started_at=_as_sent(first.started_at, first.utc_offset),
-        completed_at=_as_sent(first.completed_at, first.utc_offset),
-        received_at=first.received_at,
-        timezone=first.timezone,
-        assessment=first.assessment,
-        clock=first.clock,
-        revision=1,
-        answer=first.answer,
-    )
+def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> str | None:
+    """What the participant was answered when they first sent that id, if it was with that content."""
+    first = Administration.objects.filter(id=id, participant_id=participant_id, content_hash=content_hash)
+    return first.values_list("answer", flat=True).first()
 
 
 def owner_of(id: UUID) -> str | None:
@@ -220,13 +191,3 @@ def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scor
                 Scored(id_, version, completed_at, received_at, clock, orjson.loads(scores))
             )
     return found
-
-
-def _recorded(row: tuple[Any, ...]) -> Recorded:
-    id_, code, version, started_at, completed_at, utc_offset, *rest = row
-    instants = _as_sent(started_at, utc_offset), _as_sent(completed_at, utc_offset)
-    return Recorded(id_, code, version, *instants, *rest)
-
-
-def _as_sent(at: datetime | None, utc_offset: int) -> Any:
-    return at and at.astimezone(timezone(timedelta(minutes=utc_offset)))

@@ -26,9 +26,9 @@ from scales.models import Administration, Correction, Quarantined, Trend
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An administration stands under its id; `new` if it came to just now."""
+    """An administration stands under its id; `new` if it came to just now. `answer` is JSON."""
 
-    administration: queries.Recorded
+    answer: str
     new: bool
 
 
@@ -178,7 +178,7 @@ def correct_administration(
             _add_revision(letter, first, entry, instrument)
         if not queries.is_revision(entry.id, administration, entry.content_hash()):
             return _keep(letter, Kept("conflict", corrects=administration))
-    return Settled(queries.administration(administration), new=not taken)
+    return Settled(wire.current(queries.newest_answer(administration)), new=not taken)
 
 
 def _add_revision(
@@ -192,7 +192,7 @@ def _add_revision(
         revision=newest + 1,
         responses=entry.responses,
         scores=scores,
-        answer=wire.scores(scores, instrument),
+        answer=wire.corrected(first.answer, scores, instrument),
         reason=entry.reason,
         corrected_by_id=letter.sender.user,
         received_at=letter.received_at,
@@ -221,9 +221,9 @@ def _record_known(letter: Letter, entry: Entry, instrument: Instrument) -> Settl
     if instrument.requires:
         # No clinic can have what it requires yet: an answer that may need a human has nobody to go to.
         return _keep(letter, Kept("not_enabled", entry))
-    recorded = _insert(letter, entry, instrument)
-    if recorded is not None:
-        return Settled(recorded, new=True)
+    answer = _insert(letter, entry, instrument)
+    if answer is not None:
+        return Settled(answer, new=True)
     first = queries.first_answer(letter.participant.id, entry.id, entry.content_hash())
     if first is not None:
         return Settled(first, new=False)
@@ -240,12 +240,12 @@ def _misfits(instrument: Instrument, responses: Mapping[str, Any], skipped: Mapp
     return faults
 
 
-def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Recorded | None:
-    """The new administration, or None where its id is taken."""
+def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
+    """The answer to a new administration, or None where its id is taken."""
     participant, received_at, sender = letter.participant, letter.received_at, letter.sender
     scores = _scores(instrument, entry.responses, participant.missing_answers)
-    answer = wire.scores(scores, instrument)
     clock = entries.doubted_clock(entry, received_at=received_at, enrolled_at=participant.enrolled_at)
+    answer = wire.administration(entry, instrument, scores, received_at=received_at, clock=clock)
     with connection.cursor() as cursor:
         cursor.execute(
             _RECORD,
@@ -273,21 +273,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> queries.Rec
                 "request": request_id.get(),
             },
         )
-        if cursor.rowcount == 0:
-            return None
-    return queries.Recorded(
-        id=entry.id,
-        instrument=entry.instrument,
-        version=entry.version,
-        started_at=entry.started_at and entry.started_at.astimezone(entry.completed_at.tzinfo),
-        completed_at=entry.completed_at,
-        received_at=received_at,
-        timezone=entry.timezone,
-        assessment=entry.assessment,
-        clock=clock,
-        revision=1,
-        answer=answer,
-    )
+        return answer if cursor.rowcount else None
 
 
 def _scores(instrument: Instrument, responses: Mapping[str, Any], missing: str) -> dict[str, list[Any]]:

@@ -25,7 +25,8 @@ log = structlog.get_logger()
 
 # Any number, the same in every worker: one sweep at a time, the others have nothing to add.
 _SWEEP = 7_261_530
-_AT_A_TIME = 200
+# Bounds the memory of a page of people with years of answers.
+_AT_A_TIME = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _store(computed: list[tuple[int, int, str]], now: datetime) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT id FROM scales_trend WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [keys])
         cursor.execute(
-            "UPDATE scales_trend t SET computed = done.seen, computed_at = %s, result = done.result::jsonb"
+            "UPDATE scales_trend t SET computed = done.seen, computed_at = %s, result = done.result"
             " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS done (id, seen, result)"
             " WHERE t.id = done.id AND t.computed < done.seen",
             [now, keys, seen, results],
@@ -104,7 +105,7 @@ def read(participant: access.SeenParticipant, instrument: str, anchor: str | Non
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT computed_at, computed >= requested, result::text FROM scales_trend"
+            "SELECT computed_at, computed >= requested, result FROM scales_trend"
             " WHERE participant_id = %s AND instrument_code = %s",
             [participant.id, instrument],
         )

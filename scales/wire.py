@@ -10,7 +10,7 @@ from backend.wire import rfc3339
 from scales.entry import Entry
 from scales.instrument import Instrument, Item, Score
 from scales.models import Administration, Correction
-from scales.queries import Recorded, as_recorded
+from scales.queries import Answer
 from scales.scoring import rounded
 
 
@@ -64,26 +64,44 @@ def _score(score: Score) -> dict[str, Any]:
     }
 
 
-def administration(recorded: Recorded) -> dict[str, Any]:
-    """An administration as its sender is answered: the same for ever."""
-    return {
-        "id": str(recorded.id),
-        "instrument": recorded.instrument,
-        "version": recorded.version,
-        "started_at": recorded.started_at and rfc3339(recorded.started_at),
-        "completed_at": rfc3339(recorded.completed_at),
-        "received_at": rfc3339(recorded.received_at),
-        "timezone": recorded.timezone,
-        "assessment": recorded.assessment and str(recorded.assessment),
-        "clock": recorded.clock,
-        "scores": orjson.Fragment(recorded.answer),
-        "safety": None,
-    }
+def administration(
+    entry: Entry,
+    instrument: Instrument,
+    scores: Mapping[str, list[Any]],
+    *,
+    received_at: datetime,
+    clock: str | None,
+) -> str:
+    """The answer to a submission, as JSON. It is kept as text, and stays the same for ever.
+
+    `started_at` and `completed_at` have the offset the phone completed it under.
+    """
+    started_at = entry.started_at and entry.started_at.astimezone(entry.completed_at.tzinfo)
+    return _json(
+        {
+            "id": str(entry.id),
+            "instrument": entry.instrument,
+            "version": entry.version,
+            "started_at": started_at and rfc3339(started_at),
+            "completed_at": rfc3339(entry.completed_at),
+            "received_at": rfc3339(received_at),
+            "timezone": entry.timezone,
+            "assessment": entry.assessment and str(entry.assessment),
+            "clock": clock,
+            "scores": _scores(scores, instrument),
+            "safety": None,
+        }
+    )
 
 
-def current(recorded: Recorded) -> dict[str, Any]:
-    """An administration as it stands, corrections included."""
-    return {**administration(recorded), "revision": recorded.revision}
+def corrected(answer: str, scores: Mapping[str, list[Any]], instrument: Instrument) -> str:
+    """That answer with the scores of a correction in place of its own."""
+    return _json({**orjson.loads(answer), "scores": _scores(scores, instrument)})
+
+
+def current(answer: Answer) -> str:
+    """An administration as it stands, corrections included: the answer and its revision, as JSON."""
+    return f'{answer.text[:-1]},"revision":{answer.revision}}}'
 
 
 def with_revisions(first: Administration, corrections: list[Correction]) -> dict[str, Any]:
@@ -94,7 +112,7 @@ def with_revisions(first: Administration, corrections: list[Correction]) -> dict
     ]
     newest = revisions[-1]
     return {
-        **administration(as_recorded(first)),
+        **orjson.loads(first.answer),
         "scores": newest["scores"],
         "revision": newest["revision"],
         "responses": newest["responses"],
@@ -111,7 +129,7 @@ def _revision(
         "received_at": rfc3339(received_at),
         "reason": reason,
         "responses": responses,
-        "scores": orjson.Fragment(answer),
+        "scores": orjson.loads(answer)["scores"],
     }
 
 
@@ -126,9 +144,9 @@ def kept(entry: Entry) -> dict[str, Any]:
     }
 
 
-def scores(stored: Mapping[str, list[Any]], instrument: Instrument) -> str:
-    """The answer to stored scores, id -> [unrounded value, answered]: JSON, in the instrument's order."""
-    return orjson.dumps([_result(score, *stored[score.id]) for score in instrument.reported]).decode()
+def _scores(stored: Mapping[str, list[Any]], instrument: Instrument) -> list[dict[str, Any]]:
+    """Stored scores, id -> [unrounded value, answered], in the instrument's order."""
+    return [_result(score, *stored[score.id]) for score in instrument.reported]
 
 
 def _result(score: Score, value: Any, answered: int) -> dict[str, Any]:
@@ -144,3 +162,7 @@ def _result(score: Score, value: Any, answered: int) -> dict[str, Any]:
     elif answered < len(score.items):
         shown["prorated"] = not isinstance(value, bool)
     return shown
+
+
+def _json(data: object) -> str:
+    return orjson.dumps(data).decode()

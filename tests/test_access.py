@@ -88,7 +88,7 @@ SHOWS = {
         "rosa": '"clinic_name":"Linden","role":"researcher"',
         "adam": '"clinic_name":"Linden","role":"clinic admin"',
     },
-    "GET api/v1/me/trends": {"ana": '"latest": 4.2', "ben": '"latest": 1.8'},
+    "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
     "GET api/v1/participants": {
         "thea": '"pseudonym":"ana heron"',
         "theo": '{"results":[],"next":null}',
@@ -104,7 +104,7 @@ SHOWS = {
     "GET api/v1/participants/<str:participant>/administrations": dict.fromkeys(
         BY_ANA_OR_THEA, '"subscale":"self_kindness","value":4.2'
     ),
-    "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(BY_ANA_OR_THEA, '"latest": 4.2'),
+    "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(BY_ANA_OR_THEA, '"latest":4.2'),
     "GET api/v1/instruments": dict.fromkeys(ROLES[1:], '"code":"scs-26"'),
     "GET api/v1/instruments/<str:code>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
     "GET api/v1/instruments/<str:code>/versions/<str:version>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
