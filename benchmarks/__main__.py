@@ -208,8 +208,11 @@ class Bench:
 
 
 def literal(text: str | None) -> str:
-    """The text as SQL. Of unknown type, as a parameter would be; colons are no variables of pgbench here."""
-    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+    """The text as SQL, of unknown type as a parameter would be. Colons go in disguise: to pgbench `:null`
+    is a variable, quotes or not."""
+    if text is None:
+        return "NULL"
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''").replace(":", "\\x3a") + "'"
 
 
 def fetch(
