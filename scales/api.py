@@ -1,6 +1,7 @@
 """Instruments, administrations and trends over HTTP."""
 
 import hashlib
+import re
 from datetime import datetime
 
 import orjson
@@ -30,6 +31,8 @@ from backend.wire import instant, rfc3339, uuid
 from scales import queries, schemas, services, trends, wire
 from scales.instrument import Instrument
 from scales.services import Kept, Sender, Settled
+
+_VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 class Instruments(View):
@@ -71,7 +74,7 @@ class InstrumentVersion(View):
     )
     def get(self, request: Request, code: str, version: str) -> HttpResponse:
         """One version of one instrument. A released version never changes."""
-        number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else 0
+        number = int(version) if _VERSION.fullmatch(version) else 0
         return _tagged(request, wire.definition(_known(queries.instruments().get((code, number)))))
 
 

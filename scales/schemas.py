@@ -121,7 +121,12 @@ class Result(serializers.Serializer[Any]):
     answered = serializers.IntegerField()
     of = serializers.IntegerField()
     higher_is = serializers.ChoiceField(["better", "worse"])
-    reason = serializers.CharField(required=False, help_text="Why the value is null: `missing_answers`.")
+    reason = serializers.ChoiceField(
+        ["missing_answers", "too_few_answers", "undecided"],
+        required=False,
+        help_text="Why the value is null. `too_few_answers`: not enough to prorate; `undecided`: a missing"
+        " answer could change the result.",
+    )
     prorated = serializers.BooleanField(required=False)
 
 

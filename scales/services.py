@@ -184,15 +184,15 @@ def correct_administration(
 def _add_revision(
     letter: Letter, first: Administration, entry: CorrectionEntry, instrument: Instrument
 ) -> None:
-    scores = _scores(instrument, entry.responses, first.missing_answers)
+    results = scoring.score(instrument, entry.responses, first.missing_answers)
     newest = first.corrections.aggregate(newest=Max("revision"))["newest"] or 1
     revision = Correction(
         id=entry.id,
         administration=first,
         revision=newest + 1,
         responses=entry.responses,
-        scores=scores,
-        answer=wire.corrected(first.answer, scores, instrument),
+        scores=_stored(results, instrument),
+        answer=wire.corrected(first.answer, results, instrument),
         reason=entry.reason,
         corrected_by_id=letter.sender.user,
         received_at=letter.received_at,
@@ -243,9 +243,9 @@ def _misfits(instrument: Instrument, responses: Mapping[str, Any], skipped: Mapp
 def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
     """The answer to a new administration, or None where its id is taken."""
     participant, received_at, sender = letter.participant, letter.received_at, letter.sender
-    scores = _scores(instrument, entry.responses, participant.missing_answers)
+    results = scoring.score(instrument, entry.responses, participant.missing_answers)
     clock = entries.doubted_clock(entry, received_at=received_at, enrolled_at=participant.enrolled_at)
-    answer = wire.administration(entry, instrument, scores, received_at=received_at, clock=clock)
+    answer = wire.administration(entry, instrument, results, received_at=received_at, clock=clock)
     with connection.cursor() as cursor:
         cursor.execute(
             _RECORD,
@@ -265,7 +265,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
                 "device": sender.device,
                 "responses": _json(entry.responses),
                 "skipped": _json(entry.skipped),
-                "scores": _json(scores),
+                "scores": _json(_stored(results, instrument)),
                 "answer": answer,
                 "missing": participant.missing_answers,
                 "content_hash": entry.content_hash(),
@@ -276,9 +276,8 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
         return answer if cursor.rowcount else None
 
 
-def _scores(instrument: Instrument, responses: Mapping[str, Any], missing: str) -> dict[str, list[Any]]:
+def _stored(results: Mapping[str, scoring.Result], instrument: Instrument) -> dict[str, list[Any]]:
     """Reported scores as they are stored: id -> [unrounded value, items answered]."""
-    results = scoring.score(instrument, responses, missing)
     return {s.id: [results[s.id].value, results[s.id].answered] for s in instrument.reported}
 
 

@@ -1,8 +1,9 @@
 """Trends: computed by a worker from rows that say what is behind, read as they were left."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -38,8 +39,8 @@ class Trends:
     subscales: bytes
 
 
-def compute_behind(*, now: datetime) -> int:
-    """How many trends were computed: all that were behind, one pass over them by key.
+def compute_behind(*, now: datetime, enough: Callable[[], bool] = lambda: False) -> int:
+    """How many trends were computed: those that are behind, the longest waiting first, until `enough`.
 
     The count a trend was asked for is read before its administrations are: whatever was asked for
     meanwhile leaves it behind still. No row stays locked while it is computed, so that no
@@ -50,17 +51,16 @@ def compute_behind(*, now: datetime) -> int:
         if not cursor.fetchone()[0]:
             return 0
         try:
-            return sum(_compute(page, now) for page in _behind())
+            return sum(_compute(page, now) for page in takewhile(lambda _: not enough(), _behind()))
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_SWEEP])
 
 
 def _behind() -> Iterator[list[Trend]]:
-    last = 0
-    behind = Trend.objects.filter(requested__gt=F("computed")).defer("result").order_by("id")
-    while page := list(behind.filter(id__gt=last)[:_AT_A_TIME]):
-        yield page
-        last = page[-1].pk
+    behind = Trend.objects.filter(requested__gt=F("computed"))
+    waiting = list(behind.order_by(F("computed_at").asc(nulls_first=True), "id").values_list("id", flat=True))
+    for start in range(0, len(waiting), _AT_A_TIME):
+        yield list(Trend.objects.filter(id__in=waiting[start : start + _AT_A_TIME]).defer("result"))
 
 
 def _compute(page: list[Trend], now: datetime) -> int:

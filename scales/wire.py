@@ -11,7 +11,7 @@ from scales.entry import Entry
 from scales.instrument import Instrument, Item, Score
 from scales.models import Administration, Correction
 from scales.queries import Answer
-from scales.scoring import rounded
+from scales.scoring import Result, rounded
 
 
 def definition(instrument: Instrument) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _score(score: Score) -> dict[str, Any]:
 def administration(
     entry: Entry,
     instrument: Instrument,
-    scores: Mapping[str, list[Any]],
+    results: Mapping[str, Result],
     *,
     received_at: datetime,
     clock: str | None,
@@ -88,15 +88,15 @@ def administration(
             "timezone": entry.timezone,
             "assessment": entry.assessment and str(entry.assessment),
             "clock": clock,
-            "scores": _scores(scores, instrument),
+            "scores": _scores(results, instrument),
             "safety": None,
         }
     )
 
 
-def corrected(answer: str, scores: Mapping[str, list[Any]], instrument: Instrument) -> str:
+def corrected(answer: str, results: Mapping[str, Result], instrument: Instrument) -> str:
     """That answer with the scores of a correction in place of its own."""
-    return _json({**orjson.loads(answer), "scores": _scores(scores, instrument)})
+    return _json({**orjson.loads(answer), "scores": _scores(results, instrument)})
 
 
 def current(answer: Answer) -> str:
@@ -144,23 +144,22 @@ def kept(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _scores(stored: Mapping[str, list[Any]], instrument: Instrument) -> list[dict[str, Any]]:
-    """Stored scores, id -> [unrounded value, answered], in the instrument's order."""
-    return [_result(score, *stored[score.id]) for score in instrument.reported]
+def _scores(results: Mapping[str, Result], instrument: Instrument) -> list[dict[str, Any]]:
+    return [_result(score, results[score.id]) for score in instrument.reported]
 
 
-def _result(score: Score, value: Any, answered: int) -> dict[str, Any]:
+def _result(score: Score, result: Result) -> dict[str, Any]:
     shown = {
         "subscale": score.id,
-        "value": rounded(value),
-        "answered": answered,
-        "of": len(score.items),
+        "value": rounded(result.value),
+        "answered": result.answered,
+        "of": result.of,
         "higher_is": score.higher_is,
     }
-    if value is None:
-        shown["reason"] = "missing_answers"
-    elif answered < len(score.items):
-        shown["prorated"] = not isinstance(value, bool)
+    if result.value is None:
+        shown["reason"] = result.reason
+    elif result.prorated:
+        shown["prorated"] = True
     return shown
 
 
