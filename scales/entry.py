@@ -134,7 +134,7 @@ def read_correction(body: object) -> CorrectionEntry:
 def answered(responses: Mapping[str, Any]) -> dict[str, Any]:
     """The answered items: null is left out, and 3.0 becomes 3."""
     return {
-        item: int(answer) if type(answer) is float and answer.is_integer() else answer
+        item: int(answer) if type(answer) is float and answer.is_integer() and abs(answer) < 2**53 else answer
         for item, answer in responses.items()
         if answer is not None
     }
