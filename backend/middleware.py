@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
@@ -34,7 +35,7 @@ STRICT_TRANSPORT = "max-age=31536000"
 
 
 class RequestMiddleware:
-    """Goes first. Names the request, refuses plain HTTP from elsewhere, logs ids and codes."""
+    """Goes first. Names the request, refuses what came a wrong way, logs ids and codes."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -44,10 +45,8 @@ class RequestMiddleware:
         started = perf_counter()
         reference = str(uuid4())
         request_id.set(reference)
-        if _arrived_safely(request, self.proxies):
-            response = self.get_response(request)
-        else:
-            response = problem_response(Problem(403, "https_required"))
+        problem = _refused(request, self.proxies)
+        response = problem_response(problem) if problem else self.get_response(request)
         headers = response.headers
         headers["X-Request-Id"] = reference
         if response.status_code not in NO_BODY and isinstance(response, HttpResponse):
@@ -91,6 +90,21 @@ class SignInBodyMiddleware:
 def networks(proxies: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The addresses or networks in a comma-separated list; ValueError for anything else."""
     return tuple(ip_network(part.strip()) for part in proxies.split(",") if part.strip())
+
+
+def _refused(request: HttpRequest, proxies: tuple[IPv4Network | IPv6Network, ...]) -> Problem | None:
+    """Why the request goes no further, by the way it came: in clear from elsewhere, or for another host.
+
+    A page that a browser was led to may give its own name our address; what it asks for then comes
+    under that name.
+    """
+    if not _arrived_safely(request, proxies):
+        return Problem(403, "https_required")
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return Problem(400, "bad_request")
+    return None
 
 
 def _arrived_safely(request: HttpRequest, proxies: tuple[IPv4Network | IPv6Network, ...]) -> bool:

@@ -21,7 +21,7 @@ _MEANINGS = {
     401: "Not signed in.",
     403: "A right you do not have yourself.",
     404: "Not there, or not yours to see: the answer is the same.",
-    409: "The id is taken by other content. Both are kept.",
+    409: "The id is taken by other content, which stands.",
     413: "Too large.",
     415: "Not JSON in UTF-8, or encoded.",
     422: "Readable, but wrong where `errors` points.",

@@ -134,9 +134,7 @@ class Administrations(View):
             received_at=timezone.now(),
             sender=Sender(user=who(request).id, device=device(request)),
         )
-        if isinstance(result, Kept):
-            return _kept(result)
-        return _settled(result)
+        return _outcome(result)
 
 
 class OneAdministration(View):
@@ -187,9 +185,7 @@ class Corrections(View):
             received_at=timezone.now(),
             sender=Sender(user=who(request).id, device=device(request)),
         )
-        if isinstance(result, Kept):
-            return _kept(result)
-        return _settled(result)
+        return _outcome(result)
 
 
 class ParticipantAdministrations(View):
@@ -206,21 +202,20 @@ class ParticipantAdministrations(View):
         return _page(request, access.participant(who(request), participant, action="administrations.read"))
 
 
-def _settled(result: Settled) -> HttpResponse:
-    if result.new:
-        wake("scales.tasks.compute_trends")
-    status = 201 if result.new else 200
-    return HttpResponse(result.answer, status=status, content_type="application/json")
-
-
-def _kept(kept: Kept) -> HttpResponse:
-    if kept.why == "unknown_version" and kept.entry:
-        return answer(wire.kept(kept.entry), 202)
-    if kept.why == "conflict":
+def _outcome(result: Settled | Kept) -> HttpResponse:
+    """What a sender is answered. Raises the Problem of what could not be recorded, and was kept."""
+    if isinstance(result, Settled):
+        if result.new:
+            wake("scales.tasks.compute_trends")
+        status = 201 if result.new else 200
+        return HttpResponse(result.answer, status=status, content_type="application/json")
+    if result.why == "unknown_version" and result.entry:
+        return answer(wire.kept(result.entry), 202)
+    if result.why == "conflict":
         raise Problem(409, "conflict")
-    if kept.why == "not_enabled":
+    if result.why == "not_enabled":
         raise Problem(422, "not_enabled")
-    raise misfit([Fault(pointer(*place), code, detail) for place, code, detail in kept.faults])
+    raise misfit([Fault(pointer(*place), code, detail) for place, code, detail in result.faults])
 
 
 def _page(request: Request, seen: SeenParticipant) -> HttpResponse:

@@ -215,3 +215,14 @@ def test_bodies_elsewhere_are_left_to_their_views() -> None:
 
     assert answer.status_code == 200
     assert echo.seen.read(1) == b"{"
+
+
+def test_a_host_that_is_not_ours_is_refused() -> None:
+    echo = Echo()
+
+    with override_settings(ALLOWED_HOSTS=["127.0.0.1"]):
+        answer = through(echo, Host="evil.example")
+
+    assert answer.status_code == 400
+    assert json.loads(answer.content)["code"] == "bad_request"
+    assert echo.request is None
