@@ -221,7 +221,7 @@ def test_a_host_that_is_not_ours_is_refused() -> None:
     echo = Echo()
 
     with override_settings(ALLOWED_HOSTS=["127.0.0.1"]):
-        answer = through(echo, Host="evil.example")
+        answer = through(echo, said={"Host": "evil.example"})
 
     assert answer.status_code == 400
     assert json.loads(answer.content)["code"] == "bad_request"
