@@ -1,22 +1,27 @@
 PY ?= python3
 V := .venv
 
-.PHONY: run test lint e2e bench battery openapi lock clean
+.PHONY: run test smoke lint e2e bench battery openapi lock clean
 
 # uv is used where it is on PATH, plain pip everywhere else. Both check every hash.
 define install
-	$(PY) -m venv $(V)
-	@if command -v uv >/dev/null 2>&1; then uv pip sync --quiet --python $(V)/bin/python $(1); \
-	 else $(V)/bin/python -m pip install --quiet --require-hashes -r $(1); fi
+	$(PY) -m venv $(1)
+	@if command -v uv >/dev/null 2>&1; then uv pip sync --quiet --python $(1)/bin/python $(2); \
+	 else $(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2); fi
 endef
 
 $(V)/.run: requirements/run.txt
-	$(call install,requirements/run.txt)
+	$(call install,$(V),requirements/run.txt)
 	@touch $@
 
 $(V)/.dev: requirements/dev.txt
-	$(call install,requirements/dev.txt)
+	$(call install,$(V),requirements/dev.txt)
 	@touch $(V)/.run $@
+
+# Only what `make run` installs, so that nothing leans on a package that the tests brought along.
+$(V)-run/.run: requirements/run.txt
+	$(call install,$(V)-run,requirements/run.txt)
+	@touch $@
 
 run: $(V)/.run
 	@exec $(V)/bin/python manage.py stack
@@ -41,6 +46,9 @@ lint: $(V)/.dev
 openapi: $(V)/.dev
 	SECRET_KEY=lint-lint-lint-lint-lint-lint-lint DATABASE_URL=postgresql://nobody@127.0.0.1:1/nothing \
 	  $(V)/bin/python manage.py spectacular --file docs/openapi.yaml
+
+smoke: $(V)-run/.run
+	$(V)-run/bin/python -m tests.smoke
 
 # The README's tour, typed into a shell against `make run`'s own command. Needs bash and curl.
 e2e: $(V)/.dev
