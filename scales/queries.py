@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,10 @@ def revisions(id: UUID) -> tuple[Administration, list[Correction]]:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An administration for a trend: score id -> [unrounded value, answered] of its newest revision."""
+    """An administration for a trend: score id -> [unrounded value, answered] of its newest revision.
+
+    `completed_at` has the offset the phone completed it under.
+    """
 
     id: UUID
     version: int
@@ -177,7 +180,7 @@ def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scor
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT a.participant_id, a.instrument_code, a.id, a.instrument_version, a.completed_at,"
-            " a.received_at, a.clock, coalesce(c.scores, a.scores)::text"
+            " a.utc_offset, a.received_at, a.clock, coalesce(c.scores, a.scores)::text"
             " FROM unnest(%s::bigint[], %s::text[]) AS wanted (participant, code)"
             " JOIN scales_administration a"
             " ON a.participant_id = wanted.participant AND a.instrument_code = wanted.code"
@@ -186,7 +189,8 @@ def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scor
             " ORDER BY a.completed_at, a.id",
             [[participant for participant, _ in wanted], [code for _, code in wanted]],
         )
-        for participant, code, id_, version, completed_at, received_at, clock, scores in cursor.fetchall():
+        for participant, code, id_, version, at, utc_offset, received_at, clock, scores in cursor.fetchall():
+            completed_at = at.astimezone(timezone(timedelta(minutes=utc_offset)))
             found[participant, code].append(
                 Scored(id_, version, completed_at, received_at, clock, orjson.loads(scores))
             )

@@ -383,3 +383,13 @@ def test_a_new_session_counts_the_days_anew(
         {"id": first, "ordinal": 1, "day": -9},
         {"id": first, "ordinal": 1, "day": 30},
     ]
+
+
+def test_a_point_has_the_instant_its_sender_was_answered(ana: Participant, client_for: ClientFor) -> None:
+    client = client_for(ana)
+    recorded = post(client, submission(completed_at="2026-01-10T10:00:00+05:30")).json()
+    compute()
+
+    (point,) = of(trends(client))["points"]
+
+    assert point["completed_at"] == recorded["completed_at"] == "2026-01-10T10:00:00+05:30"
