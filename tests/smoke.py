@@ -4,6 +4,7 @@ Run by `make smoke` in an environment of its own: the tests' environment holds p
 product might lean on without having asked for them. Standard library only.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -12,10 +13,13 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PORT = 8799
+BASE = f"http://127.0.0.1:{PORT}"
 PATIENCE = 120.0
 
 
@@ -23,46 +27,61 @@ def main() -> str:
     """What went wrong, or nothing."""
     with tempfile.TemporaryDirectory(prefix="selfkind-smoke-") as folder:
         Path(folder).chmod(0o711)
-        state, output = Path(folder) / "state", Path(folder) / "output"
-        own = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")}
-        with output.open("w") as out:
-            stack = subprocess.Popen(
-                [sys.executable, "manage.py", "stack"],
-                cwd=ROOT,
-                env={**own, "STATE": str(state), "PORT": "8799"},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            return look(stack, state, output)
-        finally:
-            stack.send_signal(signal.SIGTERM)
-            stack.wait(30)
+        state = Path(folder) / "state"
+        with stack(state, Path(folder) / "first") as said:
+            if wrong := wait(said, "first") or walk(state):
+                return f"{wrong}\n{said.read_text()}"
+        with stack(state, Path(folder) / "second") as said:
+            return wait(said, "second")
 
 
-def look(stack: subprocess.Popen[bytes], state: Path, output: Path) -> str:
-    deadline = time.monotonic() + PATIENCE
-    while "Selfkind is at" not in output.read_text():
-        if stack.poll() is not None or time.monotonic() > deadline:
-            return f"did not start:\n{output.read_text()}"
-        time.sleep(0.2)
-    demo = json.loads((state / "demo.json").read_text())
-    ana = demo["people"]["ana"]
+@contextlib.contextmanager
+def stack(state: Path, output: Path) -> Iterator[Path]:
+    """What a running `manage.py stack` says."""
+    own = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")}
+    with output.open("w") as out:
+        running = subprocess.Popen(
+            [sys.executable, "manage.py", "stack"],
+            cwd=ROOT,
+            env={**own, "STATE": str(state), "PORT": str(PORT)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield output
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(30)
+
+
+def wait(said: Path, which: str) -> str:
+    """Nothing once /healthz answers 200, and how long that took is printed; else what went wrong."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{BASE}/healthz", timeout=5):
+            print(f"{which} start: {time.monotonic() - began:.1f} s to the first 200")
+            return ""
+        time.sleep(0.02)
+    return f"the {which} start came to nothing"
+
+
+def walk(state: Path) -> str:
+    """Nothing once Ana's answer is in her trend, and nothing died meanwhile; else what went wrong."""
+    demo = state / "demo.json"
+    ana = json.loads(demo.read_text())["people"]["ana"]
     signed_in = post(
-        f"{demo['base_url']}/_allauth/app/v1/auth/login",
-        {"email": ana["email"], "password": ana["password"]},
+        f"{BASE}/_allauth/app/v1/auth/login", {"email": ana["email"], "password": ana["password"]}
     )
     token = signed_in["meta"]["access_token"]
-    post(f"{demo['base_url']}/api/v1/administrations", submission(), token)
-    trend: dict[str, Any] = {}
-    while not trend.get("up_to_date"):
-        if time.monotonic() > deadline:
-            return f"no worker computes trends:\n{output.read_text()}"
+    post(f"{BASE}/api/v1/administrations", submission(), token)
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        if get(f"{BASE}/api/v1/me/trends?instrument=scs-26", token)["up_to_date"]:
+            said = (state.parent / "first").read_text()
+            return "something died" if "ended with" in said else ""
         time.sleep(0.2)
-        trend = get(f"{demo['base_url']}/api/v1/me/trends?instrument=scs-26", token)
-    said = output.read_text()
-    return said if "ended with" in said else ""
+    return "no worker computes trends"
 
 
 def submission() -> dict[str, Any]:
