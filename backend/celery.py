@@ -16,7 +16,7 @@ guard()
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["scales"])
+app.autodiscover_tasks(["scales", "backend.accounts"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -34,6 +34,11 @@ app.conf.update(
             "task": "scales.tasks.record_waiting",
             "schedule": 60.0,
             "options": {"expires": 60.0},
+        },
+        "sessions": {
+            "task": "backend.accounts.tasks.clear_expired_sessions",
+            "schedule": 24 * 3600.0,
+            "options": {"expires": 3600.0},
         },
     },
 )
