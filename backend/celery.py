@@ -37,8 +37,8 @@ app.conf.update(
         },
         "sessions": {
             "task": "backend.accounts.tasks.clear_expired_sessions",
-            "schedule": 24 * 3600.0,
-            "options": {"expires": 3600.0},
+            "schedule": 3600.0,
+            "options": {"expires": 600.0},
         },
     },
 )
