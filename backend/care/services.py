@@ -14,6 +14,9 @@ from backend.care.models import CareRelationship, Clinic, DosingSession, Members
 from backend.changes import services as changes
 from backend.errors import Problem
 
+# What makes two dosing sessions of one id the same; a field left out equals null.
+_SESSION_CONTENT = ("started_at", "substance", "dose", "dose_unit", "route", "setting")
+
 
 def create_clinic(*, name: str) -> Clinic:
     """A new clinic with nobody in it."""
@@ -101,7 +104,7 @@ def record_dosing_session(
             )
     except IntegrityError:
         kept = DosingSession.objects.filter(id=id, participant_id=participant.id).first()
-        if kept is None or any(getattr(kept, name) != value for name, value in fields.items()):
+        if kept is None or any(getattr(kept, name) != fields.get(name) for name in _SESSION_CONTENT):
             raise Problem(409, "conflict") from None
         return kept, False
     session.refresh_from_db()

@@ -206,6 +206,15 @@ def test_other_content_under_the_same_id_is_a_conflict(
     assert client.get(sessions_of(ana)).json()["results"] == [first.json()]
 
 
+def test_content_left_out_the_second_time_is_other_content(ana: Participant, client_for: ClientFor) -> None:
+    client, body = client_for(ana), session(substance="psilocybin", dose=25, dose_unit="mg")
+    assert post(client, ana, body).status_code == 201
+
+    answer = post(client, ana, session(id=body["id"]))
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
 def test_two_at_one_instant_or_under_somebody_elses_id(
     ana: Participant, ben: Participant, client_for: ClientFor
 ) -> None:
