@@ -1,7 +1,7 @@
 PY ?= python3
 V := .venv
 
-.PHONY: run test smoke lint e2e bench battery openapi lock clean
+.PHONY: run test smoke lint e2e bench battery openapi lock
 
 # uv is used where it is on PATH, plain pip everywhere else. Both check every hash.
 define install

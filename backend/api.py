@@ -136,15 +136,6 @@ class AmountField(serializers.DecimalField):
         return super().to_internal_value(data)
 
 
-class TextField(serializers.CharField):
-    """A text, as a text: 25 is a number."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            raise serializers.ValidationError("A text.", "wrong_type")
-        return super().to_internal_value(data)
-
-
 def checked(serializer_class: type[serializers.Serializer[Any]], body: object) -> dict[str, Any]:
     """The body's fields as the serializer reads them. Raises Problem 422 naming each that does not fit."""
     if not isinstance(body, dict):
