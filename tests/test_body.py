@@ -3,7 +3,7 @@ import json
 import math
 import tracemalloc
 from collections.abc import Callable
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -46,9 +46,9 @@ def refusal(action: Callable[[], object]) -> Problem:
 def test_refused_quickly_with_its_own_code_and_without_an_echo(case: Case) -> None:
     request = post(case.body, case.content_type, **case.headers)
 
-    started = perf_counter()
+    started = thread_time()
     problem = refusal(lambda: read_json(request))
-    seconds = perf_counter() - started
+    seconds = thread_time() - started
 
     assert (problem.status, problem.code) == (case.status, case.code)
     assert CANARY not in problem_response(problem).content.decode()
@@ -181,9 +181,10 @@ def test_a_full_sync_of_500_administrations_fits() -> None:
 def test_four_megabytes_of_small_things_are_refused_within_half_a_second(core: bytes) -> None:
     said = b"[" + core * (SYNC.bytes // len(core) - 2) + b"1]"
 
-    started = perf_counter()
+    # Of our own time: the tests beside this one share the cores.
+    started = thread_time()
     assert refusal(lambda: parse(said, SYNC)).code == "too_many_items"
-    assert perf_counter() - started < 0.5
+    assert thread_time() - started < 0.5
 
 
 class Wire(io.RawIOBase):
