@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from math import isinf
 from time import monotonic
 from typing import Any
@@ -196,13 +197,18 @@ def _check_shape(data: bytes, limits: Limits) -> None:
     opened = data.count(b"[") + data.count(b"{")
     if opened <= limits.depth and opened + data.count(b",") <= limits.items:
         return
-    bare = _TEXT.sub(b"0", data)
+    # A member is at most two texts and, but for the outermost value, two brackets. What comes after too
+    # many need not be looked at: a refusal takes no longer than the largest body that fits.
+    excess = next(islice(_TEXT.finditer(data), 2 * limits.items + 1, None), None)
+    bare = _TEXT.sub(b"0", data[: excess.start()] if excess else data)
+    brackets = bare.translate(None, _NOT_BRACKETS)
     depth = 0
-    # So many brackets are more items than allowed, whatever they nest: the rest need not be looked at.
-    for bracket in bare.translate(None, _NOT_BRACKETS)[: 2 * limits.items + 4]:
+    for bracket in brackets[: 2 * limits.items + 3]:
         depth += 1 if bracket in b"[{" else -1
         if depth > limits.depth:
             raise Problem(400, "too_deep")
+    if excess or len(brackets) > 2 * limits.items + 2:
+        raise Problem(413, "too_many_items")
     # A container of n members has n - 1 commas, except that an empty one has none either.
     if bare.count(b"[") + bare.count(b"{") + bare.count(b",") - len(_EMPTY.findall(bare)) > limits.items:
         raise Problem(413, "too_many_items")
