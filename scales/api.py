@@ -106,7 +106,7 @@ class Administrations(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """One's own administrations, newest completion first."""
-        return _page(request, access.own_participant(who(request)))
+        return _page(request, access.own_participant(who(request), right="administrations.read"))
 
     @extend_schema(
         parameters=[openapi.DEVICE],
@@ -127,7 +127,7 @@ class Administrations(View):
         instrument version unknown here: kept, and scored when it arrives. 409 for an id taken by
         other content and 422 for content that does not fit: both are kept for staff to see.
         """
-        own = access.own_participant(who(request))
+        own = access.own_participant(who(request), right="administration.recorded")
         result = services.record_administration(
             participant=own,
             body=read_json(request._request),
@@ -150,7 +150,7 @@ class OneAdministration(View):
         owner = queries.owner_of(id_) if id_ else None
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
-        access.participant(who(request), owner, action="administration.read")
+        access.participant(who(request), owner, right="administration.read")
         return answer(wire.with_revisions(*queries.revisions(id_)))
 
 
@@ -170,13 +170,13 @@ class Corrections(View):
     )
     def post(self, request: Request, administration: str) -> HttpResponse:
         """Correct one's own administration: a further revision with a reason. All stay readable."""
-        own = access.own_participant(who(request))
+        own = access.own_participant(who(request), right="administration.opened")
         id_ = uuid(administration)
         owner = queries.owner_of(id_) if id_ else None
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
         # One's therapist may read it, and correct it no more than anybody else.
-        if access.participant(who(request), owner, action="administration.opened") != own:
+        if access.participant(who(request), owner, right="administration.opened") != own:
             raise Problem(404, "not_found")
         result = services.correct_administration(
             participant=own,
@@ -199,7 +199,7 @@ class ParticipantAdministrations(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's administrations, newest completion first."""
-        return _page(request, access.participant(who(request), participant, action="administrations.read"))
+        return _page(request, access.participant(who(request), participant, right="administrations.read"))
 
 
 def _outcome(result: Settled | Kept) -> HttpResponse:
@@ -262,7 +262,7 @@ class MyTrends(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """One's own trends in one instrument. `up_to_date` says whether every administration is in them."""
-        return _trends(request, access.own_participant(who(request)))
+        return _trends(request, access.own_participant(who(request), right="trends.read"))
 
 
 class ParticipantTrends(View):
@@ -275,7 +275,7 @@ class ParticipantTrends(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's trends in one instrument, for themselves or their therapist."""
-        return _trends(request, access.participant(who(request), participant, action="trends.read"))
+        return _trends(request, access.participant(who(request), participant, right="trends.read"))
 
 
 def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:

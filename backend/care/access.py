@@ -18,21 +18,30 @@ from rest_framework.request import Request
 
 from backend.accounts.authentication import AccessToken, SignedInUser
 from backend.audit import services as audit
+from backend.care import roles
 from backend.care.models import Membership
-from backend.errors import Problem
+from backend.errors import Fault, Problem
 from backend.wire import uuid
 
 _FIELDS = (
     "p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudonym, p.timezone, p.enrolled_at, p.user_id"
 )
 _PARTICIPANTS = "care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
-# Care is given by a therapist, of the participant's own clinic, while both have not ended.
-_IN_CARE = (
-    "EXISTS (SELECT FROM care_carerelationship r JOIN care_membership m ON m.id = r.therapist_id"
-    " WHERE r.participant_id = p.id AND m.user_id = %(user)s AND m.clinic_id = p.clinic_id"
-    " AND m.role = 'therapist' AND r.started_at <= now() AND (r.ended_at IS NULL OR r.ended_at > now())"
-    " AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"
-)
+# Care is given by a therapist, or by whoever covers for one, of the participant's own clinic, while none
+# of it has ended: neither care, nor cover, nor either's membership.
+_IN_CARE = """EXISTS (
+    SELECT FROM care_carerelationship r
+    JOIN care_membership t ON t.id = r.therapist_id AND t.role = 'therapist'
+    LEFT JOIN care_cover v ON v.therapist_id = t.id AND v.started_at <= now() AND v.ended_at > now()
+    JOIN care_membership m ON m.user_id = %(user)s AND m.id IN (t.id, v.covered_by_id)
+        AND m.role IN ('therapist', 'supervisor')
+    WHERE r.participant_id = p.id AND t.clinic_id = p.clinic_id AND m.clinic_id = p.clinic_id
+        AND r.started_at <= now() AND (r.ended_at IS NULL OR r.ended_at > now())
+        AND t.started_at <= now() AND (t.ended_at IS NULL OR t.ended_at > now())
+        AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
+_ROLES = """ARRAY(
+    SELECT m.role FROM care_membership m WHERE m.user_id = %(user)s AND m.clinic_id = p.clinic_id
+        AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +83,40 @@ def who(request: Request) -> Person:
     return user
 
 
-def own_participant(user: Person) -> SeenParticipant:
-    """The participant this user is. Raises Problem 403 `not_allowed` for anybody else."""
-    if user.participant is None:
+def own_participant(user: Person, *, right: str) -> SeenParticipant:
+    """The participant this user is, to do what is everybody's own right. Problem 403 for anybody else."""
+    if user.participant is None or not roles.may(right, own=True, held=(), in_care=False):
         raise Problem(403, "not_allowed", "Only a participant can do this.")
     return user.participant
 
 
-def participant(user: Person, public_id: str, *, action: str) -> SeenParticipant:
-    """The participant of that public id, for themselves or their therapist of today.
+def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
+    """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
-    Leaves an audit row naming the action when the reader is somebody else, and one that says
+    Leaves an audit row naming the right when the reader is somebody else, and one that says
     `participant.refused` when the participant exists and the reader may not. Raises Problem 404.
     """
     wanted = uuid(public_id)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS}, p.user_id IS NOT DISTINCT FROM %(user)s, {_IN_CARE}"
+            f"SELECT {_FIELDS}, p.user_id IS NOT DISTINCT FROM %(user)s, {_ROLES}, {_IN_CARE}"
             f" FROM {_PARTICIPANTS} WHERE p.public_id = %(wanted)s",
             {"user": user.id, "wanted": wanted},
         )
         row = cursor.fetchone()
     if row is None:
         raise Problem(404, "not_found")
-    *fields, is_self, in_care = row
+    *fields, own, held, in_care = row
     seen = SeenParticipant(*fields)
-    if is_self:
-        return seen
-    audit.record(
-        actor=user.id,
-        action=action if in_care else "participant.refused",
-        participant=seen.id,
-        clinic=seen.clinic_id,
-    )
-    if not in_care:
+    let_through = roles.may(right, own=own, held=held, in_care=in_care)
+    if not own:
+        audit.record(
+            actor=user.id,
+            action=right if let_through else "participant.refused",
+            participant=seen.id,
+            clinic=seen.clinic_id,
+        )
+    if not let_through:
         raise Problem(404, "not_found")
     return seen
 
@@ -128,23 +137,57 @@ def memberships(user: Person) -> list[Membership]:
     )
 
 
-def require_therapist(user: Person) -> None:
-    """Nothing. Raises Problem 403 `not_allowed` for somebody who is no therapist today."""
-    if not any(m.role == Membership.Role.THERAPIST for m in memberships(user)):
-        raise Problem(403, "not_allowed", "Only a therapist has a caseload.")
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The membership somebody acts under, and of which clinic."""
+
+    membership_id: int
+    clinic_id: int
+    clinic: UUID
+    role: str
+
+
+def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
+    """What gives the user a right over a whole clinic: over this one, or over the only one.
+
+    Raises Problem 403 `not_allowed` for somebody without it, there or anywhere, and 422 at `/clinic` for
+    somebody with it in several clinics who names none.
+    """
+    may = [
+        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
+        for m in memberships(user)
+        if m.role in roles.clinic_wide(right) and clinic in (None, m.clinic.public_id)
+    ]
+    if not may:
+        raise Problem(403, "not_allowed")
+    if len({m.clinic_id for m in may}) > 1:
+        raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
+    return may[0]
+
+
+def require_caseload(user: Person) -> None:
+    """Nothing. Raises Problem 403 `not_allowed` for somebody in whose care nobody can be today."""
+    if not any(m.role in roles.TABLE["caseload.read"] for m in memberships(user)):
+        raise Problem(403, "not_allowed", "Only those who care for participants have a caseload.")
 
 
 def caseload(user: Person, *, after: int, limit: int) -> tuple[list[SeenParticipant], bool]:
-    """The participants in the user's care today, by key, at most `limit` beyond the key `after`; and
-    whether there are more.
+    """The participants in the user's care today, or of the clinics they oversee, by key: at most `limit`
+    beyond the key `after`; and whether there are more.
 
     Leaves an audit row, `caseload.read`, for each of them.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE {_IN_CARE} AND p.id > %(after)s"
-            " ORDER BY p.id LIMIT %(limit)s",
-            {"user": user.id, "after": after, "limit": limit + 1},
+            f"SELECT {_FIELDS} FROM {_PARTICIPANTS}"
+            f" WHERE ({_IN_CARE} OR {_ROLES} && %(oversee)s::varchar[])"
+            " AND p.id > %(after)s ORDER BY p.id LIMIT %(limit)s",
+            {
+                "user": user.id,
+                "oversee": roles.clinic_wide("caseload.read"),
+                "after": after,
+                "limit": limit + 1,
+            },
         )
         found = [SeenParticipant(*row) for row in cursor.fetchall()]
     seen = found[:limit]

@@ -39,7 +39,9 @@ class PersonSchema(serializers.Serializer[Any]):
 class MembershipSchema(serializers.Serializer[Any]):
     clinic = serializers.UUIDField()
     clinic_name = serializers.CharField()
-    role = serializers.CharField(help_text="`therapist`, `researcher` or `clinic admin`.")
+    role = serializers.CharField(
+        help_text="`therapist`, `supervisor`, `coordinator`, `clinic admin` or `researcher`."
+    )
 
 
 class MeSchema(serializers.Serializer[Any]):
@@ -138,8 +140,8 @@ class Participants(View):
         tags=["people"],
     )
     def get(self, request: Request) -> HttpResponse:
-        """A therapist's own caseload of today."""
-        access.require_therapist(who(request))
+        """Who is in one's care today; for a supervisor or coordinator, everybody in their clinic."""
+        access.require_caseload(who(request))
         size, after = limit(request), 0
         if cursor := filter_value(request, "cursor"):
             (key,) = cursor_parts(cursor, 1)
@@ -157,7 +159,7 @@ class OneParticipant(View):
     @extend_schema(responses={200: PersonSchema, **openapi.errors(401, 404)}, tags=["people"])
     def get(self, request: Request, participant: str) -> HttpResponse:
         """One participant, for themselves or their therapist."""
-        seen = access.participant(who(request), participant, action="participant.read")
+        seen = access.participant(who(request), participant, right="participant.read")
         return answer(person(seen))
 
 
@@ -171,7 +173,7 @@ class DosingSessions(View):
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's dosing sessions, first to last."""
-        seen = access.participant(who(request), participant, action="dosing_sessions.read")
+        seen = access.participant(who(request), participant, right="dosing_sessions.read")
         return answer({"results": _numbered(seen), "next": None})
 
     @extend_schema(
@@ -186,7 +188,7 @@ class DosingSessions(View):
     )
     def post(self, request: Request, participant: str) -> HttpResponse:
         """Record a dosing session: 201, or 200 where the same id already holds the same content."""
-        seen = access.participant(who(request), participant, action="participant.opened")
+        seen = access.participant(who(request), participant, right="dosing_sessions.opened")
         fields = checked(DosingSessionBody, read_json(request._request))
         id_ = fields.pop("id")
         _, new = services.record_dosing_session(

@@ -9,6 +9,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
+from backend.care import roles
+
 
 class Clinic(models.Model):
     """One clinic, trial site or practice. Nothing of it is visible to another."""
@@ -38,15 +40,12 @@ class Clinic(models.Model):
 class Membership(models.Model):
     """A member of a clinic's staff, in one role, from one instant to another."""
 
-    class Role(models.TextChoices):
-        THERAPIST = "therapist"
-        RESEARCHER = "researcher"
-        CLINIC_ADMIN = "clinic admin"
+    Role = roles.Role
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="memberships")
-    role = models.CharField(max_length=16, choices=Role)
+    role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in roles.STAFF])
     started_at = models.DateTimeField(default=now)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -62,9 +61,9 @@ class Membership(models.Model):
                 name="membership_ends_after_start",
             ),
             models.CheckConstraint(
-                condition=Q(role__in=["therapist", "researcher", "clinic admin"]),
-                name="membership_role_known",
+                condition=Q(role__in=[role.value for role in roles.STAFF]), name="membership_role_known"
             ),
+            models.UniqueConstraint(fields=["id", "clinic"], name="membership_of_a_clinic"),
         ]
 
     def __str__(self) -> str:
@@ -85,7 +84,8 @@ class Participant(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["clinic", "pseudonym"], name="pseudonym_once_a_clinic")
+            models.UniqueConstraint(fields=["clinic", "pseudonym"], name="pseudonym_once_a_clinic"),
+            models.UniqueConstraint(fields=["id", "clinic"], name="participant_of_a_clinic"),
         ]
 
     def __str__(self) -> str:
@@ -93,8 +93,12 @@ class Participant(models.Model):
 
 
 class CareRelationship(models.Model):
-    """A therapist cares for a participant, from one instant to another."""
+    """A therapist cares for a participant of the same clinic, from one instant to another.
 
+    That the clinic is both people's is a foreign key each, in the migration.
+    """
+
+    clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+")
     participant = models.ForeignKey(Participant, models.PROTECT, related_name="care_relationships")
     therapist = models.ForeignKey(Membership, models.PROTECT, related_name="care_relationships")
     started_at = models.DateTimeField(default=now)
@@ -115,6 +119,28 @@ class CareRelationship(models.Model):
 
     def __str__(self) -> str:
         return f"care relationship {self.pk}"
+
+
+class Cover(models.Model):
+    """A named person cares for everybody in a therapist's care while that therapist is away.
+
+    Both are members of one clinic's staff; that is a foreign key each, in the migration.
+    """
+
+    clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+")
+    therapist = models.ForeignKey(Membership, models.PROTECT, related_name="covers")
+    covered_by = models.ForeignKey(Membership, models.PROTECT, related_name="covering")
+    started_at = models.DateTimeField(default=now)
+    ended_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(ended_at__gte=F("started_at")), name="cover_ends_after_start"),
+            models.CheckConstraint(condition=~Q(therapist=F("covered_by")), name="cover_is_by_somebody_else"),
+        ]
+
+    def __str__(self) -> str:
+        return f"cover {self.pk}"
 
 
 class DosingSession(models.Model):

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from backend.accounts.models import User
 from backend.audit import services as audit
 from backend.care.access import SeenParticipant
-from backend.care.models import CareRelationship, Clinic, DosingSession, Membership, Participant
+from backend.care.models import CareRelationship, Clinic, Cover, DosingSession, Membership, Participant
 from backend.changes import services as changes
 from backend.errors import Problem
 
@@ -51,7 +51,7 @@ def start_care(*, participant: Participant, therapist: Membership, started_at: d
     if participant.clinic_id != therapist.clinic_id:
         raise ValueError("A care relationship stays within one clinic.")
     care = CareRelationship.objects.create(
-        participant=participant, therapist=therapist, started_at=started_at
+        clinic_id=participant.clinic_id, participant=participant, therapist=therapist, started_at=started_at
     )
     audit.record(
         actor=None,
@@ -75,6 +75,32 @@ def end_care(*, care: CareRelationship, ended_at: datetime) -> None:
         clinic=care.participant.clinic_id,
         subject=care.pk,
     )
+
+
+@transaction.atomic
+def arrange_cover(
+    *, therapist: Membership, covered_by: Membership, started_at: datetime, ended_at: datetime
+) -> Cover:
+    """The new cover: between these instants, whoever is in the therapist's care is in the other's too."""
+    if therapist.clinic_id != covered_by.clinic_id:
+        raise ValueError("Cover stays within one clinic.")
+    cover = Cover.objects.create(
+        clinic_id=therapist.clinic_id,
+        therapist=therapist,
+        covered_by=covered_by,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+    audit.record(actor=None, action="cover.arranged", clinic=cover.clinic_id, subject=cover.pk)
+    return cover
+
+
+@transaction.atomic
+def end_cover(*, cover: Cover, ended_at: datetime) -> None:
+    """Nothing; the cover is over from that instant, or as it was planned if that is sooner."""
+    cover.ended_at = max(cover.started_at, min(cover.ended_at, ended_at))
+    cover.save(update_fields=["ended_at"])
+    audit.record(actor=None, action="cover.ended", clinic=cover.clinic_id, subject=cover.pk)
 
 
 def record_dosing_session(

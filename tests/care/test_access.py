@@ -4,12 +4,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 
 from backend.care.models import Clinic, Membership, Participant
-from backend.care.services import start_care
-from tests.conftest import submission
+from backend.care.services import arrange_cover, end_cover, start_care
+from tests.conftest import Role, join, submission
 
 ClientFor = Callable[[Participant | Membership], Client]
 CASELOAD = "/api/v1/participants"
@@ -35,10 +36,6 @@ def another_role(membership: Membership) -> None:
     Membership.objects.filter(pk=membership.pk).update(role=Membership.Role.CLINIC_ADMIN)
 
 
-def another_clinic(membership: Membership) -> None:
-    Membership.objects.filter(pk=membership.pk).update(clinic=Clinic.objects.get(name="Rowan"))
-
-
 def care_later(membership: Membership) -> None:
     membership.care_relationships.update(**soon())
 
@@ -47,7 +44,7 @@ def care_ended(membership: Membership) -> None:
     membership.care_relationships.update(**over())
 
 
-@pytest.mark.parametrize("loss", [later, ended, another_role, another_clinic, care_later, care_ended])
+@pytest.mark.parametrize("loss", [later, ended, another_role, care_later, care_ended])
 def test_without_any_one_condition_there_is_no_care(
     ana: Participant,
     thea: Membership,
@@ -95,3 +92,102 @@ def test_care_begun_again_is_care_and_counts_once(
     listed = client_for(theo).get(CASELOAD).json()["results"]
 
     assert [person["id"] for person in listed] == [str(ana.public_id)]
+
+
+@pytest.fixture
+def cleo(ana: Participant, thea: Membership) -> Membership:
+    """A colleague of Thea's who covers for her this week."""
+    colleague = join("cleo", ana.clinic, Role.THERAPIST)
+    now = timezone.now()
+    arrange_cover(
+        therapist=thea,
+        covered_by=colleague,
+        started_at=now - timedelta(days=1),
+        ended_at=now + timedelta(days=6),
+    )
+    return colleague
+
+
+def sees(client: Client, ana: Participant) -> tuple[int, int, int]:
+    """Statuses of Ana herself and of her answers, and how many are in the caseload."""
+    person = f"{CASELOAD}/{ana.public_id}"
+    listed = client.get(CASELOAD).json()
+    return (
+        client.get(person).status_code,
+        client.get(f"{person}/administrations").status_code,
+        len(listed.get("results", [])),
+    )
+
+
+def test_whoever_covers_cares(ana: Participant, cleo: Membership, client_for: ClientFor) -> None:
+    assert sees(client_for(cleo), ana) == (200, 200, 1)
+
+
+def cover_later(cleo: Membership, thea: Membership) -> None:
+    cleo.covering.update(**soon())
+
+
+def cover_over(cleo: Membership, thea: Membership) -> None:
+    end_cover(cover=cleo.covering.get(), ended_at=timezone.now() - timedelta(minutes=1))
+
+
+def therapist_left(cleo: Membership, thea: Membership) -> None:
+    ended(thea)
+
+
+def her_care_ended(cleo: Membership, thea: Membership) -> None:
+    care_ended(thea)
+
+
+def colleague_left(cleo: Membership, thea: Membership) -> None:
+    ended(cleo)
+
+
+def colleague_became_researcher(cleo: Membership, thea: Membership) -> None:
+    Membership.objects.filter(pk=cleo.pk).update(role=Role.RESEARCHER)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        cover_later,
+        cover_over,
+        therapist_left,
+        her_care_ended,
+        colleague_left,
+        colleague_became_researcher,
+    ],
+)
+def test_cover_is_all_of_its_conditions_too(
+    ana: Participant,
+    thea: Membership,
+    cleo: Membership,
+    client_for: ClientFor,
+    loss: Callable[[Membership, Membership], None],
+) -> None:
+    loss(cleo, thea)
+
+    assert sees(client_for(cleo), ana) == (404, 404, 0)
+
+
+def test_a_supervisor_oversees_the_clinic_and_no_other(
+    ana: Participant, linden: Clinic, rowan: Clinic, client_for: ClientFor
+) -> None:
+    sam, stella = join("sam", linden, Role.SUPERVISOR), join("stella", rowan, Role.SUPERVISOR)
+
+    assert sees(client_for(sam), ana) == (200, 200, 1)
+    assert sees(client_for(stella), ana) == (404, 404, 0)
+
+
+def test_a_coordinator_plans_and_sees_no_answer(
+    ana: Participant, linden: Clinic, client_for: ClientFor
+) -> None:
+    assert sees(client_for(join("cora", linden, Role.COORDINATOR)), ana) == (200, 404, 1)
+
+
+@pytest.mark.parametrize("row", ["care_carerelationship", "care_cover"])
+def test_the_database_keeps_care_within_one_clinic(
+    thea: Membership, cleo: Membership, rowan: Clinic, row: str
+) -> None:
+    with pytest.raises(IntegrityError, match="of_one_clinic"), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {row} SET clinic_id = %s", [rowan.pk])

@@ -1,0 +1,75 @@
+"""Which role may do what: the one table that the code and the access test are both made from. Pure.
+
+A right is named as the audit row is that using it on somebody else leaves: `read` to read, `opened` to
+write. A role that a right's row does not name does not have it.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Role(StrEnum):
+    """What somebody is here. A user may be several of these, in several clinics."""
+
+    PARTICIPANT = "participant"
+    THERAPIST = "therapist"
+    SUPERVISOR = "supervisor"
+    COORDINATOR = "coordinator"
+    CLINIC_ADMIN = "clinic admin"
+    RESEARCHER = "researcher"
+    OPERATOR = "operator"
+
+
+class Reach(StrEnum):
+    """Whose data a right reaches."""
+
+    OWN = "own"  # one's own
+    CARE = "care"  # that of the participants in one's care today, as therapist or while covering for one
+    CLINIC = "clinic"  # that of everybody in the clinic
+
+
+OWN, CARE, CLINIC = Reach.OWN, Reach.CARE, Reach.CLINIC
+P, T, S, C, A = Role.PARTICIPANT, Role.THERAPIST, Role.SUPERVISOR, Role.COORDINATOR, Role.CLINIC_ADMIN
+
+# A membership of a clinic's staff is in one of these. An operator keeps the machine running and belongs to
+# no clinic; a researcher sees what was exported for research, and nobody by name or number.
+STAFF = (T, S, C, A, Role.RESEARCHER)
+
+TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
+    {
+        # Who somebody is, and when their sessions are: what planning needs.
+        "caseload.read": {T: CARE, S: CLINIC, C: CLINIC},
+        "participant.read": {P: OWN, T: CARE, S: CLINIC, C: CLINIC},
+        "dosing_sessions.read": {P: OWN, T: CARE, S: CLINIC, C: CLINIC},
+        "dosing_sessions.opened": {P: OWN, T: CARE, C: CLINIC},
+        # What somebody answered. Nobody answers for another.
+        "administrations.read": {P: OWN, T: CARE, S: CLINIC},
+        "administration.read": {P: OWN, T: CARE, S: CLINIC},
+        "administration.recorded": {P: OWN},
+        "administration.opened": {P: OWN},
+        "trends.read": {P: OWN, T: CARE, S: CLINIC},
+        # Who belongs to the clinic, and who cares for whom.
+        "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
+        "staff.managed": {A: CLINIC},
+        "care.managed": {C: CLINIC, A: CLINIC},
+    }
+)
+
+
+def may(right: str, *, own: bool, held: Collection[str], in_care: bool) -> bool:
+    """Whether somebody may do this to one participant's data.
+
+    `own`: it is theirs. `held`: their roles today in that participant's clinic. `in_care`: the
+    participant is in their care today. KeyError for a right that TABLE does not have.
+    """
+    reaches = TABLE[right]
+    if own and reaches.get(P) == OWN:
+        return True
+    reached = {reaches.get(Role(role)) for role in held}
+    return CLINIC in reached or (in_care and CARE in reached)
+
+
+def clinic_wide(right: str) -> list[str]:
+    """The roles whose right reaches their whole clinic."""
+    return [role.value for role, reach in TABLE[right].items() if reach == CLINIC]
