@@ -20,11 +20,11 @@ from backend.accounts.models import User
 from backend.accounts.services import create_user
 from backend.care import services as care
 from backend.care.models import Clinic, Membership, Participant
+from backend.care.roles import Role
 from scales.queries import instrument
 from tests.running import reachable_folder
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
-Role = Membership.Role
 ClientFor = Callable[[Participant | Membership], Client]
 
 
@@ -55,7 +55,7 @@ def enrol(name: str, clinic: Clinic, timezone: str = "Europe/Berlin") -> Partici
     )
 
 
-def join(name: str, clinic: Clinic, role: Membership.Role) -> Membership:
+def join(name: str, clinic: Clinic, role: Role) -> Membership:
     return care.add_member(clinic=clinic, user=user(name), role=role, started_at=ENROLLED_AT)
 
 

@@ -40,8 +40,6 @@ class Clinic(models.Model):
 class Membership(models.Model):
     """A member of a clinic's staff, in one role, from one instant to another."""
 
-    Role = roles.Role
-
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="memberships")

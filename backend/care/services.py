@@ -11,6 +11,7 @@ from backend.accounts.models import User
 from backend.audit import services as audit
 from backend.care.access import SeenParticipant
 from backend.care.models import CareRelationship, Clinic, Cover, DosingSession, Membership, Participant
+from backend.care.roles import Role
 from backend.changes import services as changes
 from backend.errors import Problem
 
@@ -26,7 +27,7 @@ def create_clinic(*, name: str) -> Clinic:
 
 
 @transaction.atomic
-def add_member(*, clinic: Clinic, user: User, role: Membership.Role, started_at: datetime) -> Membership:
+def add_member(*, clinic: Clinic, user: User, role: Role, started_at: datetime) -> Membership:
     """The user's new membership of the clinic's staff."""
     membership = Membership.objects.create(clinic=clinic, user=user, role=role, started_at=started_at)
     audit.record(actor=None, action="membership.started", clinic=clinic.pk, subject=membership.pk)

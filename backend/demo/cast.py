@@ -9,7 +9,8 @@ from django.db import transaction
 from backend.accounts.models import User
 from backend.accounts.services import create_user
 from backend.care import services
-from backend.care.models import Clinic, Membership
+from backend.care.models import Clinic
+from backend.care.roles import Role
 from backend.demo.models import Mark
 
 _ROLE = {
@@ -61,12 +62,11 @@ def move_in(*, now: datetime) -> dict[str, dict[str, Any]]:
         timezone="America/New_York",
         enrolled_at=long_ago,
     )
-    roles = Membership.Role
-    thea = services.add_member(clinic=linden, user=users["thea"], role=roles.THERAPIST, started_at=long_ago)
-    theo = services.add_member(clinic=linden, user=users["theo"], role=roles.THERAPIST, started_at=long_ago)
-    services.add_member(clinic=rowan, user=users["carla"], role=roles.THERAPIST, started_at=long_ago)
-    services.add_member(clinic=linden, user=users["rosa"], role=roles.RESEARCHER, started_at=long_ago)
-    services.add_member(clinic=linden, user=users["adam"], role=roles.CLINIC_ADMIN, started_at=long_ago)
+    thea = services.add_member(clinic=linden, user=users["thea"], role=Role.THERAPIST, started_at=long_ago)
+    theo = services.add_member(clinic=linden, user=users["theo"], role=Role.THERAPIST, started_at=long_ago)
+    services.add_member(clinic=rowan, user=users["carla"], role=Role.THERAPIST, started_at=long_ago)
+    services.add_member(clinic=linden, user=users["rosa"], role=Role.RESEARCHER, started_at=long_ago)
+    services.add_member(clinic=linden, user=users["adam"], role=Role.CLINIC_ADMIN, started_at=long_ago)
     services.start_care(participant=ana, therapist=thea, started_at=now - timedelta(days=300))
     former = services.start_care(participant=ana, therapist=theo, started_at=long_ago)
     services.end_care(care=former, ended_at=now - timedelta(days=300))

@@ -9,8 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from backend.care.models import Clinic, Membership, Participant
+from backend.care.roles import Role
 from backend.care.services import arrange_cover, end_cover, start_care
-from tests.conftest import Role, join, submission
+from tests.conftest import join, submission
 
 ClientFor = Callable[[Participant | Membership], Client]
 CASELOAD = "/api/v1/participants"
@@ -33,7 +34,7 @@ def ended(membership: Membership) -> None:
 
 
 def another_role(membership: Membership) -> None:
-    Membership.objects.filter(pk=membership.pk).update(role=Membership.Role.CLINIC_ADMIN)
+    Membership.objects.filter(pk=membership.pk).update(role=Role.CLINIC_ADMIN)
 
 
 def care_later(membership: Membership) -> None:

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from backend.audit.models import Entry
 from backend.care import services as care
 from backend.care.models import Clinic, DosingSession, Membership, Participant
+from backend.care.roles import Role
 from backend.changes.models import Change
 from tests.conftest import ENROLLED_AT, enrol
 from tests.scales.phone import pointers
@@ -51,12 +52,8 @@ def test_me_as_a_participant(ana: Participant, client_for: ClientFor) -> None:
 
 def test_me_as_staff(thea: Membership, rowan: Clinic, client_for: ClientFor) -> None:
     assert thea.user is not None
-    other = care.add_member(
-        clinic=rowan, user=thea.user, role=Membership.Role.RESEARCHER, started_at=ENROLLED_AT
-    )
-    ended = care.add_member(
-        clinic=rowan, user=thea.user, role=Membership.Role.CLINIC_ADMIN, started_at=ENROLLED_AT
-    )
+    other = care.add_member(clinic=rowan, user=thea.user, role=Role.RESEARCHER, started_at=ENROLLED_AT)
+    ended = care.add_member(clinic=rowan, user=thea.user, role=Role.CLINIC_ADMIN, started_at=ENROLLED_AT)
     Membership.objects.filter(pk=ended.pk).update(ended_at=ENROLLED_AT)
 
     assert client_for(thea).get("/api/v1/me").json() == {

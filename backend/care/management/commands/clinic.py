@@ -11,7 +11,7 @@ from django.utils import timezone
 from backend.accounts.models import User
 from backend.accounts.services import create_user, welcome_link
 from backend.care import services
-from backend.care.models import Membership
+from backend.care.roles import Role
 
 
 class Command(BaseCommand):
@@ -33,9 +33,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             user = create_user(email=email, password=None)
             clinic = services.create_clinic(name=options["name"])
-            services.add_member(
-                clinic=clinic, user=user, role=Membership.Role.CLINIC_ADMIN, started_at=timezone.now()
-            )
+            services.add_member(clinic=clinic, user=user, role=Role.CLINIC_ADMIN, started_at=timezone.now())
         self.stdout.write(
             f"{options['name']} is ready. {email} chooses a password here, once, within 3 days:"
         )
