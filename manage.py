@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from backend.stack.dsn import SEES_ALL, with_options
 from backend.stack.state import running_environment
 from backend.stack.supervisor import main
 
@@ -20,4 +21,7 @@ if __name__ == "__main__":
     state = Path(os.environ.get("STATE") or Path(__file__).resolve().parent / ".state")
     for name, value in running_environment(state).items():
         os.environ.setdefault(name, value)
+    if sys.argv[1:2] == ["migrate"] and os.environ.get("DATABASE_OWNER_URL"):
+        # The one command that is the owner's: everything else works as a role that owns nothing.
+        os.environ["DATABASE_URL"] = with_options(os.environ["DATABASE_OWNER_URL"], SEES_ALL)
     execute_from_command_line(sys.argv)

@@ -3,11 +3,13 @@
 import base64
 from collections.abc import Iterable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -16,6 +18,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from backend import scope
 from backend.errors import Fault, Problem, pointer, problem_for
 from backend.wire import instant, rfc3339, uuid
 
@@ -44,6 +47,22 @@ class View(APIView):
     parser_classes = ()
     content_negotiation_class = OnlyJSON
     metadata_class = None  # OPTIONS would tell of the code behind
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The answer, once everything behind it is committed; after a fault of ours, undone.
+
+        A refusal is an answer like others: what is kept of it (an audit row, a body in quarantine) stays.
+        """
+        transaction = scope.RequestTransaction()
+        token = scope.current_request.set(transaction)
+        failed = True
+        try:
+            response = super().dispatch(request, *args, **kwargs)
+            failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        finally:
+            scope.current_request.reset(token)
+            transaction.end(undo=failed)
+        return response
 
 
 class PublicView(View):

@@ -10,6 +10,8 @@ application = get_wsgi_application()
 
 from backend.demo.guard import refuse_demo_off_loopback  # noqa: E402 - the apps must be ready first
 from backend.logs import guard  # noqa: E402
+from backend.scope import refuse_without_wall  # noqa: E402
 
 guard()
 refuse_demo_off_loopback()
+refuse_without_wall()

@@ -52,6 +52,9 @@ def move_in(count: int) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     django.setup()
+    from backend import scope
     from scales import services
 
-    sys.stdout.write(json.dumps({"people": move_in(int(sys.argv[1])), "record": services._RECORD}))
+    with scope.everything():
+        people = move_in(int(sys.argv[1]))
+    sys.stdout.write(json.dumps({"people": people, "record": services._RECORD}))

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 import psycopg
 
+from backend.stack.dsn import SEES_ALL, with_options
 from backend.stack.postgres import wheel_folder
 from backend.stack.process import free_port
 from benchmarks import bare
@@ -40,7 +41,8 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        return self.environment["DATABASE_URL"]
+        """As its owner, to whom every row is shown."""
+        return with_options(self.environment["DATABASE_OWNER_URL"], SEES_ALL)
 
     def query(self, statement: str) -> Any:
         """The first value of the first row."""
@@ -168,7 +170,7 @@ def pgbench(stack: Stack, script: Path, clients: int, seconds: float) -> tuple[i
                 "--log", "-h", str(url.hostname), "-p", str(url.port), "-U", str(url.username),
                 url.path.strip("/"),
             ],
-            cwd=folder, env={**os.environ, "PGPASSWORD": unquote(url.password or "")},
+            cwd=folder, env={**os.environ, "PGPASSWORD": unquote(url.password or ""), "PGOPTIONS": SEES_ALL},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         took = time.monotonic() - started

@@ -3,8 +3,10 @@
 import hashlib
 import re
 from datetime import datetime
+from functools import partial
 
 import orjson
+from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -206,7 +208,8 @@ def _outcome(result: Settled | Kept) -> HttpResponse:
     """What a sender is answered. Raises the Problem of what could not be recorded, and was kept."""
     if isinstance(result, Settled):
         if result.new:
-            wake("scales.tasks.compute_trends")
+            # Sooner it would find nothing: the answer is recorded when this request's transaction ends.
+            transaction.on_commit(partial(wake, "scales.tasks.compute_trends"))
         status = 201 if result.new else 200
         return HttpResponse(result.answer, status=status, content_type="application/json")
     if result.why == "unknown_version" and result.entry:

@@ -128,14 +128,11 @@ def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> str | No
 
 
 def owner_of(id: UUID) -> str | None:
-    """The public id of the participant whose administration that is."""
-    owner = Administration.objects.filter(id=id).values_list("participant__public_id", flat=True).first()
-    return str(owner) if owner else None
-
-
-def id_is_taken(id: UUID) -> bool:
-    """Whether an administration of anybody's has that id."""
-    return Administration.objects.filter(id=id).exists()
+    """The public id of the participant whose administration that is; None where there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT owner::text FROM scales_owner_of(%s) AS owner", [id])
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def waits_otherwise(participant_id: int, id: UUID, content_hash: bytes) -> bool:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F, Max
 from django.db.models.functions import Now
 
+from backend import scope
 from backend.audit import services as audit
 from backend.care import access
 from backend.care.access import SeenParticipant
@@ -121,31 +122,36 @@ def record_administration(
     instrument = queries.instrument(entry.instrument, entry.version)
     if instrument is not None:
         return _record_known(letter, entry, instrument)
-    if queries.id_is_taken(entry.id) or queries.waits_otherwise(
-        participant.id, entry.id, entry.content_hash()
-    ):
+    if queries.owner_of(entry.id) or queries.waits_otherwise(participant.id, entry.id, entry.content_hash()):
         return _keep(letter, Kept("conflict", entry))
     return _keep(letter, Kept("unknown_version", entry))
 
 
 def record_waiting() -> int:
     """How many kept administrations of then unknown versions are settled, now that these are known."""
+    with scope.everything():
+        waiting = list(
+            Quarantined.objects.filter(kind=Quarantined.Kind.UNKNOWN_VERSION, resolved_at__isnull=True)
+            .order_by("id")
+            .values_list("id", "participant_id", "instrument_code", "instrument_version")
+        )
     settled = 0
-    for waiting in Quarantined.objects.filter(
-        kind=Quarantined.Kind.UNKNOWN_VERSION, resolved_at__isnull=True
-    ).order_by("id"):
-        entry = entries.read(waiting.body)
-        instrument = queries.instrument(entry.instrument, entry.version)
-        if instrument is None:
-            continue
-        participant = access.participants_of_a_job([waiting.participant_id])[waiting.participant_id]
-        sender = Sender(user=waiting.sent_by_id, device=waiting.device)
-        with transaction.atomic():
-            _record_known(Letter(participant, waiting.body, waiting.received_at, sender), entry, instrument)
-            waiting.resolved_at = Now()
-            waiting.save(update_fields=["resolved_at"])
-        settled += 1
+    for id_, participant, code, version in waiting:
+        instrument = queries.instrument(code or "", version or 0)
+        if instrument is not None:
+            _record_one_waiting(id_, participant, instrument)
+            settled += 1
     return settled
+
+
+def _record_one_waiting(id: int, participant: int, instrument: Instrument) -> None:
+    with access.participants_of_a_job([participant]) as participants:
+        waiting = Quarantined.objects.get(id=id)
+        sender = Sender(user=waiting.sent_by_id, device=waiting.device)
+        letter = Letter(participants[participant], waiting.body, waiting.received_at, sender)
+        _record_known(letter, entries.read(waiting.body), instrument)
+        waiting.resolved_at = Now()
+        waiting.save(update_fields=["resolved_at"])
 
 
 def correct_administration(

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 import structlog
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F
 
+from backend import scope
 from backend.care import access
 from backend.care.queries import timelines as timelines_of
 from backend.care.timeline import Session, day, local_date
@@ -56,16 +57,26 @@ def compute_behind(*, now: datetime, enough: Callable[[], bool] = lambda: False)
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_SWEEP])
 
 
-def _behind() -> Iterator[list[Trend]]:
+def _behind() -> Iterator[list[tuple[int, int]]]:
+    """Pages of (trend, participant)."""
     behind = Trend.objects.filter(requested__gt=F("computed"))
-    waiting = list(behind.order_by(F("computed_at").asc(nulls_first=True), "id").values_list("id", flat=True))
+    with scope.everything():
+        longest_first = behind.order_by(F("computed_at").asc(nulls_first=True), "id")
+        waiting = list(longest_first.values_list("id", "participant_id"))
     for start in range(0, len(waiting), _AT_A_TIME):
-        yield list(Trend.objects.filter(id__in=waiting[start : start + _AT_A_TIME]).defer("result"))
+        yield waiting[start : start + _AT_A_TIME]
 
 
-def _compute(page: list[Trend], now: datetime) -> int:
-    """How many of these could be computed: four statements, however many they are."""
-    participants = access.participants_of_a_job([trend.participant_id for trend in page])
+def _compute(page: Sequence[tuple[int, int]], now: datetime) -> int:
+    """How many of these could be computed: a few statements, however many they are."""
+    with access.participants_of_a_job(participant for _, participant in page) as participants:
+        trends = list(Trend.objects.filter(id__in=[trend for trend, _ in page]).defer("result"))
+        return _compute_seen(trends, participants, now)
+
+
+def _compute_seen(
+    page: Sequence[Trend], participants: Mapping[int, access.SeenParticipant], now: datetime
+) -> int:
     zones = {key: participant.timezone for key, participant in participants.items()}
     timelines = timelines_of(zones)
     administrations = queries.scored([(trend.participant_id, trend.instrument_code) for trend in page])
@@ -88,7 +99,7 @@ def _compute(page: list[Trend], now: datetime) -> int:
 def _store(computed: list[tuple[int, int, str]], now: datetime) -> None:
     """Nothing. Rows are locked by key, as all do that lock several, so that none waits in a ring."""
     keys, seen, results = ([row[n] for row in computed] for n in range(3))
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM scales_trend WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [keys])
         cursor.execute(
             "UPDATE scales_trend t SET computed = done.seen, computed_at = %s, result = done.result"

@@ -1,6 +1,7 @@
 """The cast, and a client for each of them. The servers behind are started by `tests.servers`."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 from allauth.headless.tokens.strategies.jwt.internal import create_access_token
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.signals import request_finished, request_started
 from django.db import connection
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from django.dispatch import receiver
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
 from backend.accounts.models import User
@@ -21,11 +25,30 @@ from backend.accounts.services import create_user
 from backend.care import services as care
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
+from backend.stack.dsn import AS_APP, SEES_ALL
 from scales.queries import instrument
 from tests.running import reachable_folder
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 ClientFor = Callable[[Participant | Membership], Client]
+
+
+def statements(caught: CaptureQueriesContext) -> list[str]:
+    """The product's own statements among these, without what begins and ends transactions and scopes."""
+    aside = ("SAVEPOINT", "RELEASE SAVEPOINT", "SELECT set_config(", "SELECT coalesce(current_setting(")
+    return [query["sql"] for query in caught if not query["sql"].startswith(aside)]
+
+
+@contextmanager
+def as_owner() -> Iterator[None]:
+    """What follows is done by the role that owns the tables, on the same connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE NONE")
+        try:
+            yield
+        finally:
+            if not connection.needs_rollback:
+                cursor.execute("SET ROLE selfkind_app")
 
 
 @pytest.fixture
@@ -154,6 +177,45 @@ class Copy:
     name: str
 
 
+def _work_as(options: str) -> None:
+    """Nothing; from here on connections are made with these options."""
+    connection.close()
+    connection.settings_dict["OPTIONS"]["options"] = options
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The test database, worked in as the role that row-level security holds.
+
+    What a test itself makes and looks at is all there for it; a request sees what it is let through to.
+    """
+    _work_as(f"{AS_APP} {SEES_ALL}")
+    yield
+    with django_db_blocker.unblock():
+        _work_as(SEES_ALL)
+
+
+def _in_sight(everything: str) -> None:
+    if connection.connection is not None and not connection.needs_rollback:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('selfkind.everything', %s, false), set_config('selfkind.user', '', false),"
+                " set_config('selfkind.participants', '', false), set_config('selfkind.clinics', '', false)",
+                [everything],
+            )
+
+
+@receiver(request_started)
+def begin_with_nothing_in_sight(**_: object) -> None:
+    """As on a connection of the product's own: a request that is not let through to a row finds none."""
+    _in_sight("")
+
+
+@receiver(request_finished)
+def look_around_again(**_: object) -> None:
+    _in_sight("on")
+
+
 @pytest.fixture(scope="session")
 def migrated(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The name of the migrated test database, which pytest-django makes only where a test asks for `db`."""
@@ -162,7 +224,11 @@ def migrated(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Itera
         if before.startswith(TEST_DATABASE_PREFIX):
             yield before
             return
-        yield connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        _work_as(SEES_ALL)
+        name = connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        _work_as(f"{AS_APP} {SEES_ALL}")
+        yield name
+        _work_as(SEES_ALL)
         connection.creation.destroy_test_db(before, verbosity=0)
 
 
@@ -189,6 +255,9 @@ def database_copy(migrated: str, django_db_blocker: DjangoDbBlocker) -> Iterator
 
 
 def _maintain(*statements: str) -> None:
+    options = connection.settings_dict["OPTIONS"]["options"]
+    _work_as(SEES_ALL)
     with connection._nodb_cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+    _work_as(options)

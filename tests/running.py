@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 from backend.stack import process
+from backend.stack.dsn import SEES_ALL, with_options
+from backend.stack.state import running_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 # What their command lines are known by.
@@ -85,6 +87,11 @@ class Stack:
                     if CHILDREN[name] in " ".join(one.cmdline()):
                         return one
         return None
+
+
+def every_row(state: Path) -> str:
+    """The address of a running stack's database for somebody who is to see all of it."""
+    return with_options(running_environment(state)["DATABASE_OWNER_URL"], SEES_ALL)
 
 
 def eventually(done: Callable[[], object], seconds: float) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from backend.stack.dsn import SEES_ALL, with_options
 from backend.stack.postgres import Postgres
 from backend.stack.state import prepare
 from backend.stack.valkey import Valkey
@@ -43,6 +44,8 @@ def start_servers() -> Callable[[], None]:
             started.callback(postgres.stop)
             postgres.start()
             os.environ["DATABASE_URL"] = postgres.url
+        # pytest-django makes the database as its owner; `tests.conftest` goes on in it as the product.
+        os.environ["DATABASE_URL"] = with_options(os.environ["DATABASE_URL"], SEES_ALL)
         if not os.environ.get("REDIS_URL"):
             valkey = Valkey(state)
             started.callback(valkey.stop)

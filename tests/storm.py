@@ -17,8 +17,7 @@ from uuid import UUID, uuid4
 import psutil
 import psycopg
 
-from backend.stack.state import running_environment
-from tests.running import Stack, eventually
+from tests.running import Stack, eventually, every_row
 
 CLIENTS = 8
 VICTIMS = ("web", "web worker", "worker", "postgres", "valkey")
@@ -176,7 +175,7 @@ def compare(stack: Stack, ledger: Path, report: Report) -> None:
         UUID(line) for own in ledger.parent.glob(f"{ledger.name}.*") for line in own.read_text().splitlines()
     }
     assert len(acknowledged) == report.acknowledged
-    with psycopg.connect(running_environment(stack.state)["DATABASE_URL"]) as database:
+    with psycopg.connect(every_row(stack.state)) as database:
         stored = database.execute(
             "SELECT a.id, a.scores <> '{}'::jsonb,"
             " (SELECT count(*) FROM changes_change c WHERE c.object = a.id),"

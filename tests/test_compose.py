@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from backend.stack import process
+from backend.stack.dsn import AS_APP, with_options
 from backend.stack.postgres import DURABLE, QUIET, Postgres
 from backend.stack.state import prepare
 from tests.running import reachable_folder
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 LONG_RUNNING = {"postgres", "valkey", "web", "worker", "beat", "proxy"}
 INSIDE = {"postgres", "valkey", "migrate", "web", "worker", "beat"}
-SECRETS = {"SECRET_KEY", "DATABASE_PASSWORD", "POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+SECRETS = {"SECRET_KEY", "DATABASE_PASSWORD", "DATABASE_APP_PASSWORD", "POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
 ODD = "it's \\ odd"
 BIN = Path(sys.executable).parent
 
@@ -139,7 +140,7 @@ def test_nothing_runs_as_root_or_can_become_it(services: dict[str, dict[str, Any
 
 def test_our_services_are_given_nothing_the_settings_do_not_read(services: dict[str, dict[str, Any]]) -> None:
     for name in ("migrate", "web", "worker", "beat"):
-        assert set(services[name]["environment"]) <= SETTINGS, name
+        assert set(services[name]["environment"]) <= SETTINGS | {"DATABASE_OWNER_URL"}, name
 
 
 def test_the_example_lists_every_name_and_no_other() -> None:
@@ -186,7 +187,7 @@ def test_the_builder_is_sent_only_what_the_images_are_made_of() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
-def test_the_database_script_makes_a_role_that_is_no_superuser() -> None:
+def test_the_database_script_makes_an_owner_and_a_role_that_owns_nothing() -> None:
     with reachable_folder() as folder:
         postgres = Postgres(prepare(folder / "state"), durable=False)
         postgres.prepare()
@@ -203,21 +204,27 @@ def test_the_database_script_makes_a_role_that_is_no_superuser() -> None:
                     "PGPORT": str(postgres.port),
                     "PGPASSWORD": postgres.superuser_password,
                     "DATABASE_PASSWORD": ODD,
+                    "DATABASE_APP_PASSWORD": ODD + " too",
                 },
                 check=True,
             )
-            with psycopg.connect(
-                host=process.HOST, port=postgres.port, dbname="selfkind", user="selfkind", password=ODD
-            ) as connection:
-                facts = connection.execute(
-                    "SELECT rolsuper, rolcreaterole, rolbypassrls, pg_get_userbyid(datdba) = rolname"
-                    " FROM pg_roles, pg_database"
-                    " WHERE rolname = current_user AND datname = current_database()"
-                ).fetchall()
+            facts = {}
+            for user, password in (("selfkind", ODD), ("selfkind_app", ODD + " too")):
+                with psycopg.connect(
+                    host=process.HOST, port=postgres.port, dbname="selfkind", user=user, password=password
+                ) as connection:
+                    facts[user] = connection.execute(
+                        "SELECT rolsuper, rolcreaterole, rolbypassrls, pg_get_userbyid(datdba) = rolname"
+                        " FROM pg_roles, pg_database"
+                        " WHERE rolname = current_user AND datname = current_database()"
+                    ).fetchone()
         finally:
             postgres.stop()
 
-    assert facts == [(False, False, False, True)]
+    assert facts == {
+        "selfkind": (False, False, False, True),
+        "selfkind_app": (False, False, False, False),
+    }
 
 
 def filled_in(word: str) -> str:
@@ -234,7 +241,11 @@ def test_the_web_command_serves_and_its_health_check_says_so(
     program, *rest = [word.replace("8000", port) for word in services["web"]["healthcheck"]["test"][1:]]
     assert program == "python"
     check = [sys.executable, *rest]
-    environ = {**os.environ, "PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    environ = {
+        **os.environ,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "DATABASE_URL": with_options(os.environ["DATABASE_URL"], AS_APP),
+    }
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [BIN / command[0], *command[1:]],

@@ -11,6 +11,7 @@ import schemathesis
 import yaml
 from django.conf import settings
 from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from django.test import Client
 from django.urls import get_resolver
@@ -27,11 +28,11 @@ from schemathesis.specs.openapi.checks import (
 
 from backend.care.models import Membership, Participant
 from backend.errors import CODES
-from backend.wsgi import application
 from scales.trends import compute_behind
 from tests.conftest import sign_in, submission
 from tests.test_access import methods_of, routes
 
+application = get_wsgi_application()
 FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from allauth.headless.tokens.strategies.jwt.internal import decode_token, session_key_from_sid
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import InterfaceError, OperationalError, connection
 from django.utils.crypto import constant_time_compare
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from backend import scope
 from backend.accounts.models import User
 
 if TYPE_CHECKING:  # REST framework imports this module while it makes that class
@@ -53,15 +53,18 @@ class AccessToken(BaseAuthentication):
         claims = _claims(token.strip())
         if claims is None or claims.expires_at <= time.time():
             raise AuthenticationFailed
-        row = _first_statement(
-            f"SELECT s.session_data, u.password, u.id, u.email{self.columns}"
+        transaction = scope.current_request.get()
+        if transaction is None:
+            raise RuntimeError("an access token is looked up within a request's transaction")
+        row = transaction.first_row(
+            f"SELECT {scope.ONLY_USER}, s.session_data, u.password, u.id, u.email{self.columns}"
             f" FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
             " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
-            [int(claims.subject), claims.session_key],
+            [claims.subject, int(claims.subject), claims.session_key],
         )
-        if row is None or not _is_of(claims.subject, *row[:2]):
+        if row is None or not _is_of(claims.subject, *row[1:3]):
             raise AuthenticationFailed
-        return self.user(*row[2:]), token
+        return self.user(*row[3:]), token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -91,27 +94,6 @@ def _claims(token: str) -> _Claims | None:
     if not payload or not key or not payload["sub"].isdecimal():
         return None
     return _Claims(payload["sub"], key, float(payload["exp"]))
-
-
-def _first_statement(statement: str, values: list[Any]) -> Any:
-    """The row of a request's first statement, which reads only.
-
-    So where it meets a connection that died since the last request, it is asked once more over a new
-    one: cheaper than a check before each.
-    """
-    try:
-        return _row(statement, values)
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block:
-            raise
-        connection.close()
-        return _row(statement, values)
-
-
-def _row(statement: str, values: list[Any]) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchone()
 
 
 def _is_of(subject: str, session_data: str, password: str) -> bool:

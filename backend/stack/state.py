@@ -101,7 +101,7 @@ def held(state: Path) -> Iterator[Hold]:
 
 
 def running_environment(state: Path) -> dict[str, str]:
-    """DATABASE_URL, REDIS_URL and PORT of the stack that runs on STATE; nothing when none does."""
+    """What the stack that runs on STATE wrote down: database addresses, REDIS_URL, PORT. Or nothing."""
     try:
         lines = (state / "environment").read_text().splitlines()
     except OSError:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.stack import process
+from backend.stack.dsn import AS_APP, with_options
 from backend.stack.postgres import Postgres
 from backend.stack.process import HOST
 from backend.stack.state import CannotStart, Hold, held, prepare, secret, write_private
@@ -41,6 +42,7 @@ class Options:
     state: Path
     demo: bool
     database_url: str
+    owner_url: str
     redis_url: str
     workers: int
     threads: int
@@ -57,6 +59,7 @@ def options_from(environ: Mapping[str, str]) -> Options:
         state=Path(environ.get("STATE") or ROOT / ".state"),
         demo=whole_number(environ, "DEMO", 1, 1, least=0) == 1,
         database_url=environ.get("DATABASE_URL", ""),
+        owner_url=environ.get("DATABASE_OWNER_URL", ""),
         redis_url=environ.get("REDIS_URL", ""),
         workers=whole_number(environ, "WEB_WORKERS", os.cpu_count() or 1, 64),
         threads=whole_number(environ, "WEB_THREADS", 4, 64),
@@ -195,16 +198,21 @@ class Supervisor:
             raise CannotStart(f"Processes of an earlier run do not end: {', '.join(map(str, left))}.")
 
     def start_postgres(self) -> None:
-        """Nothing: DATABASE_URL is known to all later children."""
-        url = self.options.database_url
+        """Nothing: DATABASE_URL and DATABASE_OWNER_URL are known to all later children.
+
+        With one address for both, the product gives up what it owns as it connects.
+        """
+        url, owner_url = self.options.database_url, self.options.owner_url
+        if url and not owner_url:
+            url, owner_url = with_options(url, AS_APP), url
         if not url:
             connections = self.options.workers * self.options.threads + 60
             postgres = Postgres(self.state, connections=connections)
             postgres.prepare()
             self.start(Service(postgres.name, postgres.spawn, postgres.stops_by), postgres.ready)
             postgres.provide()
-            url = postgres.url
-        self.env["DATABASE_URL"] = url
+            url, owner_url = postgres.app_url, postgres.url
+        self.env["DATABASE_URL"], self.env["DATABASE_OWNER_URL"] = url, owner_url
 
     def start_valkey(self) -> None:
         """Nothing: REDIS_URL is known to all later children."""
@@ -237,7 +245,7 @@ class Supervisor:
 
     def tell_other_commands(self) -> None:
         """Nothing: `manage.py` run beside us finds the servers of this run, and where it is served."""
-        names = ("DATABASE_URL", "REDIS_URL", "PORT")
+        names = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "PORT")
         write_private(self.state / "environment", "".join(f"{name}={self.env[name]}\n" for name in names))
 
     def python(self, name: str, *arguments: str, nice: int = 0) -> subprocess.Popen[bytes]:

@@ -36,6 +36,7 @@ def test_the_storm_notices_a_database_that_acknowledges_before_it_writes(
     demo: Stack, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with psycopg.connect(running_environment(demo.state)["DATABASE_URL"], autocommit=True) as database:
+        # The product's own role: a setting of this kind is everybody's to lower for themselves.
         database.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
 
     # Only the database can lose what it acknowledged: every kill is for it, and traffic is dense. Fewer

@@ -14,7 +14,7 @@ from backend.care import services as care
 from backend.care.models import Clinic, DosingSession, Membership, Participant
 from backend.care.roles import Role
 from backend.changes.models import Change
-from tests.conftest import ENROLLED_AT, enrol
+from tests.conftest import ENROLLED_AT, enrol, statements
 from tests.scales.phone import pointers
 
 ClientFor = Callable[[Participant | Membership], Client]
@@ -110,7 +110,7 @@ def test_statements_do_not_grow_with_the_caseload(
         assert len(client.get(CASELOAD).json()["results"]) == count
 
     # Who signs in, whether they are a therapist, the caseload, its audit rows.
-    assert len(caught) == 4
+    assert len(statements(caught)) == 4
 
 
 @pytest.mark.parametrize(
@@ -312,4 +312,4 @@ def test_statements_do_not_grow_with_the_sessions(
     with CaptureQueriesContext(connection) as caught:
         assert len(client.get(sessions_of(ana)).json()["results"]) == count
 
-    assert len(caught) == 3
+    assert len(statements(caught)) == 3

@@ -14,7 +14,7 @@ from django.utils import timezone
 from backend.care.models import Clinic, Participant
 from backend.changes.models import Change
 from scales.models import Administration, Quarantined
-from tests.conftest import ENROLLED_AT, responses, submission
+from tests.conftest import ENROLLED_AT, responses, statements, submission
 from tests.scales.phone import ClientFor, actions, counts, kept, pointers, post, value
 from tests.scales.test_cases import VECTORS
 
@@ -70,7 +70,7 @@ def test_it_takes_two_statements(ana: Participant, client_for: ClientFor) -> Non
         post(client, submission())
 
     # Who signs in and which participant that is, and everything written in one.
-    assert len(caught) == 2, [query["sql"][:60] for query in caught]
+    assert len(statements(caught)) == 2, statements(caught)
 
 
 def test_the_same_again_has_the_first_answer_byte_for_byte(ana: Participant, client_for: ClientFor) -> None:

@@ -2,14 +2,14 @@
 
 import hashlib
 
-import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
 from backend.care.models import Participant
 from scales.models import LoadedFile, Quarantined
-from tests.conftest import submission
+from tests.conftest import as_owner, submission
 from tests.scales.phone import ClientFor, correct, post
 from tests.scales.test_corrections import correction
 
@@ -58,11 +58,14 @@ def as_replica() -> str:
 
 
 def refused(statement: str) -> bool:
-    """Whether our trigger refuses the statement, in a replica's session too where we may have one."""
-    return all(_refused(before, statement) for before in {"", as_replica()})
+    """Whether our trigger refuses the statement, to the owner and in a replica's session where we may have
+    one; and the product, whose role may not do some of it at all."""
+    with as_owner():
+        held = all(_refused(before, statement, RestrictViolation) for before in {"", as_replica()})
+    return held and _refused("", statement, RestrictViolation, InsufficientPrivilege)
 
 
-def _refused(before: str, statement: str) -> bool:
+def _refused(before: str, statement: str, *by: type[Exception]) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             if before:
@@ -70,7 +73,7 @@ def _refused(before: str, statement: str) -> bool:
             cursor.execute(statement)
             transaction.set_rollback(True)
     except DatabaseError as error:
-        return isinstance(error.__cause__, psycopg.errors.RestrictViolation)
+        return isinstance(error.__cause__, by)
     return False
 
 

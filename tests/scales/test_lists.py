@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from backend.care.models import Membership, Participant
-from tests.conftest import submission
+from tests.conftest import statements, submission
 from tests.scales.phone import URL, ClientFor, pointers, post
 
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -166,7 +166,7 @@ def test_statements_do_not_grow_with_the_list(
         assert len(ids(therapist.get(f"/api/v1/participants/{ana.public_id}/administrations"))) == count
 
     # Who signs in, the list; and for a therapist, whether they may, and the audit row.
-    assert (len(for_ana), len(for_thea)) == (2, 4)
+    assert (len(statements(for_ana)), len(statements(for_thea))) == (2, 4)
 
 
 def test_one_administration_that_never_was(ana: Participant, client_for: ClientFor) -> None:

@@ -16,7 +16,7 @@ from backend.care.models import Participant
 from backend.care.services import create_clinic
 from backend.changes.models import Change
 from scales.models import Administration, Correction, Quarantined, Trend
-from tests.conftest import Copy, enrol, responses, sign_in, submission
+from tests.conftest import Copy, as_owner, enrol, responses, sign_in, submission
 from tests.scales.phone import correct, post
 from tests.scales.test_corrections import correction
 
@@ -143,7 +143,7 @@ def test_where_one_part_fails_nothing_is_written(
 ) -> None:
     """An error nobody foresaw, and a full disk, which is worth another try."""
     body, other = submission(), str(uuid4())
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute(REFUSE.format(table=table, code=code))
     audited = Entry.objects.count()
 
@@ -153,7 +153,7 @@ def test_where_one_part_fails_nothing_is_written(
     assert b"not today" not in answer.content
     assert [m.objects.count() for m in (Administration, Trend, Change, Quarantined)] == [0, 0, 0, 0]
     assert Entry.objects.count() == audited
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute(f"DROP TRIGGER refuse_for_a_test ON {table}")
     assert post(phone(), body).status_code == 201
     assert post(phone(), body | {"id": other}).status_code == 201

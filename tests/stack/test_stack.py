@@ -14,7 +14,7 @@ import pytest
 
 from backend.stack import process
 from backend.stack.state import prepare, running_environment
-from tests.running import ROOT, Stack, alive, eventually, stack
+from tests.running import ROOT, Stack, alive, eventually, every_row, stack
 
 
 def kill_and_wait(running: Stack, *names: str) -> None:
@@ -39,7 +39,7 @@ def test_it_replaces_whatever_dies_outlives_its_own_death_and_leaves_nothing_beh
         assert stages == ["PostgreSQL", "Valkey", "Migrations", "Web, worker, beat", first.address]
         assert first.answers("/healthz")
 
-        with psycopg.connect(running_environment(first.state)["DATABASE_URL"]) as connection:
+        with psycopg.connect(every_row(first.state)) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
         kill_and_wait(first, "postgres")
         kill_and_wait(first, "valkey")
@@ -67,7 +67,7 @@ def test_it_replaces_whatever_dies_outlives_its_own_death_and_leaves_nothing_beh
     with stack(place) as second:
         assert eventually(second.started, 60), second.lines()
         assert alive([*family, straggler]) == []
-        with psycopg.connect(running_environment(second.state)["DATABASE_URL"]) as connection:
+        with psycopg.connect(every_row(second.state)) as connection:
             assert connection.execute("SELECT number FROM kept").fetchall() == [(42,)]
 
         family = second.processes()

@@ -5,9 +5,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
-from django.db import transaction
 from django.utils import timezone
 
+from backend import scope
 from backend.accounts.models import User
 from backend.accounts.services import create_user, welcome_link
 from backend.care import services
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(f"{email} is not an e-mail address.") from None
         if User.objects.filter(email=email).exists():
             raise CommandError(f"{email} is already somebody's address here.")
-        with transaction.atomic():
+        with scope.everything():
             user = create_user(email=email, password=None)
             clinic = services.create_clinic(name=options["name"])
             services.add_member(clinic=clinic, user=user, role=Role.CLINIC_ADMIN, started_at=timezone.now())

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from backend import scope
 from backend.demo import cast
 
 
@@ -17,15 +18,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = settings.STATE / "demo.json"
-        if cast.may_move_in():
-            people = cast.move_in(now=timezone.now())
-        elif cast.is_demo() and file.exists():
+        people = _moved_in()
+        if people is None and cast.is_demo() and file.exists():
             people = json.loads(file.read_text())["people"]
-        else:
+        if people is None:
             self.stdout.write("The database is in use and its demo cast, if any, unknown: nothing done.")
             return
         _write_private(file, json.dumps({"base_url": settings.PUBLIC_URL, "people": people}, indent=1))
         self.stdout.write(f"The demo cast is in {file}")
+
+
+def _moved_in() -> dict[str, dict[str, Any]] | None:
+    """The cast, where the database was empty until now."""
+    with scope.everything():
+        return cast.move_in(now=timezone.now()) if cast.may_move_in() else None
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -1,0 +1,100 @@
+"""Row-level security on people and their dosing sessions, and the facts that `access.py` decides by.
+
+The three functions are the only way to facts about people whom a transaction may not see yet. They tell
+who somebody is, and what ties them to a participant; whether that is enough stands in `roles.py`.
+"""
+
+import importlib
+
+from django.db import migrations
+
+walls = importlib.import_module("backend.audit.migrations.0003_walls")
+
+FIELDS = """id bigint, public_id uuid, clinic_id bigint, missing_answers varchar, pseudonym varchar,
+    timezone varchar, enrolled_at timestamptz, user_id bigint"""
+_SELECT = """SELECT p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudonym, p.timezone, p.enrolled_at,
+        p.user_id"""
+_FROM = "FROM care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
+
+_PERSON = walls.seeing_all(
+    f"""SELECT EXISTS (SELECT FROM care_membership m
+            WHERE m.user_id = who AND care_is_now(m.started_at, m.ended_at)), own.*
+        FROM (VALUES (1)) AS one LEFT JOIN ({_SELECT} {_FROM} WHERE p.user_id = who) own ON true"""
+)
+_DOOR = walls.seeing_all(
+    f"""{_SELECT}, p.user_id IS NOT DISTINCT FROM who, care_roles_in(who, p.clinic_id),
+            care_is_in_care_of(p.id, who)
+        {_FROM} WHERE p.public_id = wanted"""
+)
+_CASELOAD = walls.seeing_all(
+    f"""{_SELECT} {_FROM}
+        WHERE p.id > after
+            AND p.clinic_id IN (SELECT m.clinic_id FROM care_membership m WHERE m.user_id = who)
+            AND (care_is_in_care_of(p.id, who) OR care_roles_in(who, p.clinic_id) && oversee)
+        ORDER BY p.id LIMIT most"""
+)
+
+# In whose care a participant is: a therapist's, and that of whoever covers for one, of the participant's
+# own clinic, while none of it has ended: neither care, nor cover, nor either's membership.
+FUNCTIONS = f"""
+CREATE FUNCTION care_is_now(started timestamptz, ended timestamptz) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT started <= now() AND (ended IS NULL OR ended > now()) $$;
+
+CREATE FUNCTION care_roles_in(who bigint, clinic bigint) RETURNS varchar[]
+    LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT ARRAY(SELECT m.role FROM care_membership m
+        WHERE m.user_id = who AND m.clinic_id = clinic AND care_is_now(m.started_at, m.ended_at)) $$;
+
+CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT EXISTS (
+        SELECT FROM care_carerelationship r
+        JOIN care_membership t ON t.id = r.therapist_id AND t.role = 'therapist'
+        LEFT JOIN care_cover v ON v.therapist_id = t.id AND care_is_now(v.started_at, v.ended_at)
+        JOIN care_membership m ON m.id IN (t.id, v.covered_by_id) AND m.role IN ('therapist', 'supervisor')
+        WHERE r.participant_id = participant AND m.user_id = who
+            AND t.clinic_id = r.clinic_id AND m.clinic_id = r.clinic_id
+            AND care_is_now(r.started_at, r.ended_at)
+            AND care_is_now(t.started_at, t.ended_at) AND care_is_now(m.started_at, m.ended_at)) $$;
+
+-- Who a user is: the participant they are, if any, and whether they are on any clinic's staff today.
+CREATE FUNCTION care_person(who bigint) RETURNS TABLE (staff boolean, {FIELDS})
+    LANGUAGE plpgsql ROWS 1 AS $${_PERSON}$$;
+
+-- A participant by public id, and what ties that user to them.
+CREATE FUNCTION care_door(who bigint, wanted uuid)
+    RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean)
+    LANGUAGE plpgsql ROWS 1 AS $${_DOOR}$$;
+
+-- The participants in that user's care, or of clinics where they have a role that oversees.
+CREATE FUNCTION care_caseload(who bigint, oversee varchar[], after bigint, most integer)
+    RETURNS TABLE ({FIELDS})
+    LANGUAGE plpgsql AS $${_CASELOAD}$$;
+"""
+NO_FUNCTIONS = """
+DROP FUNCTION care_caseload; DROP FUNCTION care_door; DROP FUNCTION care_person;
+DROP FUNCTION care_is_in_care_of; DROP FUNCTION care_roles_in; DROP FUNCTION care_is_now;
+"""
+
+OF_CLINIC = "clinic_id = ANY ((SELECT scope_clinics())::bigint[])"
+
+
+class Migration(migrations.Migration):
+    dependencies = [("care", "0002_roles"), ("audit", "0003_walls")]
+
+    operations = [
+        migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
+        walls.walled("care_participant", walls.of_participant("id")),
+        walls.walled("care_membership", f"user_id = (SELECT scope_user()) OR {OF_CLINIC}"),
+        # The clinics one works for, and those of whoever one may see.
+        walls.walled(
+            "care_clinic",
+            "id = ANY ((SELECT scope_clinics())::bigint[])"
+            " OR id IN (SELECT clinic_id FROM care_membership WHERE user_id = (SELECT scope_user()))"
+            " OR id IN (SELECT clinic_id FROM care_participant)",
+        ),
+        walls.walled("care_carerelationship", f"{walls.of_participant()} OR {OF_CLINIC}"),
+        walls.walled("care_cover", OF_CLINIC),
+        walls.walled("care_dosingsession", walls.of_participant()),
+    ]
