@@ -7,12 +7,26 @@ time, never work; a task that runs twice does nothing twice.
 import os
 
 from celery import Celery
+from celery.signals import worker_init
+from django.core.exceptions import ImproperlyConfigured
 
+from backend import scope
 from backend.logs import guard
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 
 guard()
+
+
+@worker_init.connect
+def refuse_without_wall(**_: object) -> None:
+    """Nothing; a worker that would see through row-level security ends here."""
+    try:
+        scope.refuse_without_wall()
+    except ImproperlyConfigured as why:
+        # Celery swallows every other exception of a signal's receiver, and would go on.
+        raise SystemExit(str(why)) from None
+
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")

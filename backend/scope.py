@@ -141,20 +141,24 @@ _WHY = (
 )
 
 
+def gaps() -> list[str]:
+    """Why row-level security does not hold whoever asks; nothing where it does."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNWALLED)
+        return [why for why, so in zip(_WHY, cursor.fetchone(), strict=True) if so]
+
+
 def refuse_without_wall() -> None:
     """Nothing. Raises ImproperlyConfigured where this process would see through the second wall.
 
     A database that does not answer yet is no reason to refuse: every request finds that out by itself.
     """
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_UNWALLED)
-            found = cursor.fetchone()
+        reasons = gaps()
     except DatabaseError:
         return
     finally:
         connection.close()
-    reasons = [why for why, so in zip(_WHY, found, strict=True) if so]
     if reasons:
         raise ImproperlyConfigured(
             f"DATABASE_URL must sign in as the role selfkind_app: {'; '.join(reasons)}."

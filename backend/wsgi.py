@@ -12,6 +12,7 @@ from backend.demo.guard import refuse_demo_off_loopback  # noqa: E402 - the apps
 from backend.logs import guard  # noqa: E402
 from backend.scope import refuse_without_wall  # noqa: E402
 
-guard()
+# Their one line is for whoever starts this; after `guard`, the words of an exception are left out.
 refuse_demo_off_loopback()
 refuse_without_wall()
+guard()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,7 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.dispatch import receiver
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from backend.accounts.models import User
@@ -127,6 +128,31 @@ def rosa(linden: Clinic) -> Membership:
 def adam(linden: Clinic) -> Membership:
     """An administrator of Ana's clinic."""
     return join("adam", linden, Role.CLINIC_ADMIN)
+
+
+@pytest.fixture
+def sam(linden: Clinic) -> Membership:
+    """A supervisor of Ana's clinic."""
+    return join("sam", linden, Role.SUPERVISOR)
+
+
+@pytest.fixture
+def cora(linden: Clinic) -> Membership:
+    """A coordinator of Ana's clinic."""
+    return join("cora", linden, Role.COORDINATOR)
+
+
+@pytest.fixture
+def cass(thea: Membership) -> Membership:
+    """A therapist of Ana's clinic who covers for Thea this week."""
+    colleague, now = join("cass", thea.clinic, Role.THERAPIST), timezone.now()
+    care.arrange_cover(
+        therapist=thea,
+        covered_by=colleague,
+        started_at=now - timedelta(days=1),
+        ended_at=now + timedelta(days=6),
+    )
+    return colleague
 
 
 def sign_in(signed_in: User) -> str:

@@ -1,9 +1,10 @@
-"""Every route, with every method, as every role: what stands in the table here, and nothing else.
+"""Every route, with every method, as every role: what `roles.TABLE` gives them, and nothing else.
 
-The table is written by hand and compared with the URLconf. A new route fails until it has its row.
+Which right a route asks for is written down here by hand and compared with the URLconf: a new route
+fails until it has its row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -17,35 +18,97 @@ from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
 from backend.audit.models import Entry
+from backend.care import roles
 from backend.care.models import Membership, Participant
+from backend.care.roles import Reach, Role
 from scales.trends import compute_behind
 from tests.conftest import sign_in, submission
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-ROLES = ("anonymous", "ana", "ben", "thea", "theo", "carla", "rosa", "adam")
-PUBLIC = "200 200 200 200 200 200 200 200"
-SIGNED = "401 200 200 200 200 200 200 200"
 
-# Where a route names somebody's data it is Ana's. Thea is her therapist and Theo was; Carla is another
-# clinic's; Rosa is a researcher and Adam an administrator of Ana's clinic; Ben another participant.
+
+@dataclass(frozen=True)
+class Standing:
+    """What ties one of the cast to Ana: whether they are her, or a participant at all; their roles in her
+    clinic and anywhere; whether she is in their care."""
+
+    own: bool = False
+    participant: bool = False
+    here: tuple[Role, ...] = ()
+    anywhere: tuple[Role, ...] = ()
+    in_care: bool = False
+
+
+def staff(role: Role, *, in_care: bool = False) -> Standing:
+    return Standing(here=(role,), anywhere=(role,), in_care=in_care)
+
+
+# Where a route names somebody's data it is Ana's.
+CAST = {
+    "ana": Standing(own=True, participant=True),
+    "ben": Standing(participant=True),
+    "thea": staff(Role.THERAPIST, in_care=True),
+    "cass": staff(Role.THERAPIST, in_care=True),
+    "theo": staff(Role.THERAPIST),
+    "carla": Standing(anywhere=(Role.THERAPIST,)),
+    "sam": staff(Role.SUPERVISOR),
+    "cora": staff(Role.COORDINATOR),
+    "rosa": staff(Role.RESEARCHER),
+    "adam": staff(Role.CLINIC_ADMIN),
+}
+ROLES = ("anonymous", *CAST)
+PUBLIC = " ".join("200" for _ in ROLES)
+SIGNED = " ".join("401" if role == "anonymous" else "200" for role in ROLES)
+
+
+def _cells(status: Callable[[Standing], int]) -> str:
+    return " ".join(["401", *(str(status(standing)) for standing in CAST.values())])
+
+
+def about(right: str, done: int = 200) -> str:
+    """Cells of a route about one participant: what one may not see does not exist."""
+
+    def status(one: Standing) -> int:
+        return done if roles.may(right, own=one.own, held=one.here, in_care=one.in_care) else 404
+
+    return _cells(status)
+
+
+def own(right: str, done: int = 200) -> str:
+    """Cells of a route about oneself, for participants."""
+    assert roles.TABLE[right].get(Role.PARTICIPANT) == Reach.OWN
+    return _cells(lambda one: done if one.participant else 403)
+
+
+def own_named(right: str, done: int) -> str:
+    """Cells of a route about something of one's own that is named by its id."""
+    assert roles.TABLE[right] == {Role.PARTICIPANT: Reach.OWN}
+    return _cells(lambda one: done if one.own else 404 if one.participant else 403)
+
+
+def by_role(right: str) -> str:
+    """Cells of a list that holds what one may see, for those who may see any of it."""
+    return _cells(lambda one: 200 if set(one.anywhere) & set(roles.TABLE[right]) else 403)
+
+
 TABLE = {
     # Each cell in the order of ROLES.
     "GET api/v1/schema": PUBLIC,
     "GET api/v1/me": SIGNED,
-    "GET api/v1/me/trends": "401 200 200 403 403 403 403 403",
-    "GET api/v1/participants": "401 403 403 200 200 200 403 403",
-    "GET api/v1/participants/<str:participant>": "401 200 404 200 404 404 404 404",
-    "GET api/v1/participants/<str:participant>/dosing-sessions": "401 200 404 200 404 404 404 404",
-    "POST api/v1/participants/<str:participant>/dosing-sessions": "401 201 404 201 404 404 404 404",
-    "GET api/v1/participants/<str:participant>/administrations": "401 200 404 200 404 404 404 404",
-    "GET api/v1/participants/<str:participant>/trends": "401 200 404 200 404 404 404 404",
+    "GET api/v1/me/trends": own("trends.read"),
+    "GET api/v1/participants": by_role("caseload.read"),
+    "GET api/v1/participants/<str:participant>": about("participant.read"),
+    "GET api/v1/participants/<str:participant>/dosing-sessions": about("dosing_sessions.read"),
+    "POST api/v1/participants/<str:participant>/dosing-sessions": about("dosing_sessions.opened", 201),
+    "GET api/v1/participants/<str:participant>/administrations": about("administrations.read"),
+    "GET api/v1/participants/<str:participant>/trends": about("trends.read"),
     "GET api/v1/instruments": SIGNED,
     "GET api/v1/instruments/<str:code>": SIGNED,
     "GET api/v1/instruments/<str:code>/versions/<str:version>": SIGNED,
-    "GET api/v1/administrations": "401 200 200 403 403 403 403 403",
-    "POST api/v1/administrations": "401 201 201 403 403 403 403 403",
-    "GET api/v1/administrations/<str:administration>": "401 200 404 200 404 404 404 404",
-    "POST api/v1/administrations/<str:administration>/corrections": "401 201 404 403 403 403 403 403",
+    "GET api/v1/administrations": own("administrations.read"),
+    "POST api/v1/administrations": own("administration.recorded", 201),
+    "GET api/v1/administrations/<str:administration>": about("administration.read"),
+    "POST api/v1/administrations/<str:administration>/corrections": own_named("administration.opened", 201),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
     "GET welcome": PUBLIC,
@@ -76,7 +139,9 @@ SIGN_IN_ROUTES = {
 }
 
 # What an allowed cell must show, so that refusing everybody is no way to pass.
-BY_ANA_OR_THEA = ("ana", "thea")
+CLINICAL = ("ana", "thea", "cass", "sam")  # who sees Ana's answers
+WRITING = ("ana", "thea", "cass", "cora")  # who enters her sessions
+PLANNING = (*CLINICAL, "cora")  # who sees that she is, and when her sessions are
 SHOWS = {
     "GET api/v1/schema": dict.fromkeys(ROLES, "openapi: 3.1"),
     "GET api/v1/me": {
@@ -87,24 +152,30 @@ SHOWS = {
         "carla": '"clinic_name":"Rowan","role":"therapist"',
         "rosa": '"clinic_name":"Linden","role":"researcher"',
         "adam": '"clinic_name":"Linden","role":"clinic admin"',
+        "cass": '"clinic_name":"Linden","role":"therapist"',
+        "sam": '"clinic_name":"Linden","role":"supervisor"',
+        "cora": '"clinic_name":"Linden","role":"coordinator"',
     },
     "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
     "GET api/v1/participants": {
         "thea": '"pseudonym":"ana heron"',
+        "cass": '"pseudonym":"ana heron"',
+        "sam": '"pseudonym":"ben heron"',
+        "cora": '"pseudonym":"ben heron"',
         "theo": '{"results":[],"next":null}',
         "carla": '{"results":[],"next":null}',
     },
-    "GET api/v1/participants/<str:participant>": dict.fromkeys(BY_ANA_OR_THEA, '"pseudonym":"ana heron"'),
+    "GET api/v1/participants/<str:participant>": dict.fromkeys(PLANNING, '"pseudonym":"ana heron"'),
     "GET api/v1/participants/<str:participant>/dosing-sessions": dict.fromkeys(
-        BY_ANA_OR_THEA, '"substance":"ayahuasca"'
+        PLANNING, '"substance":"ayahuasca"'
     ),
     "POST api/v1/participants/<str:participant>/dosing-sessions": dict.fromkeys(
-        BY_ANA_OR_THEA, '"substance":"mdma"'
+        WRITING, '"substance":"mdma"'
     ),
     "GET api/v1/participants/<str:participant>/administrations": dict.fromkeys(
-        BY_ANA_OR_THEA, '"subscale":"self_kindness","value":4.2'
+        CLINICAL, '"subscale":"self_kindness","value":4.2'
     ),
-    "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(BY_ANA_OR_THEA, '"latest":4.2'),
+    "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(CLINICAL, '"latest":4.2'),
     "GET api/v1/instruments": dict.fromkeys(ROLES[1:], '"code":"scs-26"'),
     "GET api/v1/instruments/<str:code>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
     "GET api/v1/instruments/<str:code>/versions/<str:version>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
@@ -114,7 +185,7 @@ SHOWS = {
     },
     "POST api/v1/administrations": dict.fromkeys(("ana", "ben"), '"subscale":"self_kindness","value":2.0'),
     "GET api/v1/administrations/<str:administration>": dict.fromkeys(
-        BY_ANA_OR_THEA, '"subscale":"self_kindness","value":4.2'
+        CLINICAL, '"subscale":"self_kindness","value":4.2'
     ),
     "POST api/v1/administrations/<str:administration>/corrections": {
         "ana": '"subscale":"self_kindness","value":1.0'
@@ -203,6 +274,9 @@ def world(
     thea: Membership,
     theo: Membership,
     carla: Membership,
+    cass: Membership,
+    sam: Membership,
+    cora: Membership,
     rosa: Membership,
     adam: Membership,
 ) -> World:
@@ -213,6 +287,9 @@ def world(
         "thea": thea,
         "theo": theo,
         "carla": carla,
+        "cass": cass,
+        "sam": sam,
+        "cora": cora,
         "rosa": rosa,
         "adam": adam,
     }
