@@ -28,6 +28,7 @@ LATEST = Path(__file__).parent / "latest.json"
 SCRIPT = Path(__file__).parent / "pgbench_insert.sql"
 ADMINISTRATIONS = "/api/v1/administrations"
 LAST = "/api/v1/administrations?instrument=scs-26&limit=50"
+LAST_OF = "/administrations?instrument=scs-26&limit=50"
 TRENDS = "/api/v1/me/trends?instrument=scs-26"
 READERS = 8
 # The product's statement names its columns, and then a parameter for each in the same order.
@@ -136,6 +137,23 @@ class Bench:
         for system, port, asked in (("selfkind", self.stack.port, path), ("bare", self.bare_port, bare_path)):
             sources = [reads(self.readers, number % READERS, asked) for number in range(clients)]
             self.measure(what, system, clients, repetition, port, sources, 200, None)
+
+    def walls(self, clients: int, repetition: int) -> None:
+        """Nothing; what the two walls cost: one's own last 50 with row-level security and without, and the
+        same read by a therapist, who comes through the door and leaves an audit row."""
+        own = [reads(self.readers, number % READERS, LAST) for number in range(clients)]
+        theirs = [
+            reads([p["therapist"]], 0, f"/api/v1/participants/{p['public_id']}{LAST_OF}")
+            for p in self.people[:clients]
+        ]
+        for system, sources in (
+            ("selfkind", own),
+            ("no rls", own),
+            ("therapist", theirs),
+        ):
+            self.stack.wall(stands=system != "no rls")
+            self.measure("walls", system, clients, repetition, self.stack.port, sources, 200, None)
+        self.stack.wall(stands=True)
 
     def measure(
         self, what: str, system: str, clients: int, repetition: int, port: int,
@@ -314,6 +332,7 @@ def main() -> int:
             for repetition in range(1 if options.short else 2):
                 for clients in (8,) if options.short else (1, 8, 32):
                     bench.submit(clients, repetition)
+                bench.walls(1, repetition)
                 for clients in (8,) if options.short else (1, 8):
                     bench.read("last 50", LAST, "/last", clients, repetition)
                     bench.read("trend", TRENDS, "/trend", clients, repetition)

@@ -14,15 +14,29 @@ import django
 
 
 def move_in(count: int) -> list[dict[str, Any]]:
-    """One dictionary a person: `token`, and what their rows are known by."""
+    """One dictionary a person: `token`, their therapist's, and what their rows are known by."""
     from allauth.headless.tokens.strategies.jwt.internal import create_access_token
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 
+    from backend.accounts.models import User
     from backend.accounts.services import create_user
     from backend.care import services as care
+    from backend.care.roles import Role
+
+    def signed_in(user: User) -> SessionStore:
+        session = SessionStore()
+        session[SESSION_KEY] = str(user.pk)
+        session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
+        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        session.save()
+        return session
 
     clinic = care.create_clinic(name="Benchmark")
+    enrolled_at = datetime(2024, 1, 1, tzinfo=UTC)
+    doctor = create_user(email=f"therapist.{clinic.pk}@bench.example", password=None)
+    therapist = care.add_member(clinic=clinic, user=doctor, role=Role.THERAPIST, started_at=enrolled_at)
+    theirs = create_access_token(doctor, signed_in(doctor), {})
     people = []
     for number in range(count):
         user = create_user(email=f"person{number}.{clinic.pk}@bench.example", password=None)
@@ -31,19 +45,18 @@ def move_in(count: int) -> list[dict[str, Any]]:
             user=user,
             pseudonym=f"person {number}",
             timezone="Europe/Berlin",
-            enrolled_at=datetime(2024, 1, 1, tzinfo=UTC),
+            enrolled_at=enrolled_at,
         )
-        session = SessionStore()
-        session[SESSION_KEY] = str(user.pk)
-        session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
-        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        session.save()
+        care.start_care(participant=participant, therapist=therapist, started_at=enrolled_at)
+        session = signed_in(user)
         people.append(
             {
                 "token": create_access_token(user, session, {}),
                 "session": session.session_key,
                 "user": user.pk,
                 "participant": participant.pk,
+                "public_id": str(participant.public_id),
+                "therapist": theirs,
                 "clinic": clinic.pk,
             }
         )

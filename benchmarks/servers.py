@@ -55,6 +55,13 @@ class Stack:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute(statement)
 
+    def wall(self, *, stands: bool) -> None:
+        """Nothing; row-level security holds on every table that has it, or on none."""
+        word = "ENABLE" if stands else "DISABLE"
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            for (table,) in connection.execute("SELECT DISTINCT tablename FROM pg_policies").fetchall():
+                connection.execute(f'ALTER TABLE "{table}" {word} ROW LEVEL SECURITY'.encode())
+
     def people(self, count: int) -> dict[str, Any]:
         """So many new participants, signed in; and the statement that records an administration."""
         made = subprocess.run(

@@ -148,7 +148,7 @@ def test_no_open_table_names_a_participant_or_a_clinic(db: None) -> None:
     assert [t for t in OPEN if columns[t] & {"participant", "participant_id", "clinic", "clinic_id"}] == []
 
 
-@pytest.mark.parametrize("table", {**OF_PARTICIPANTS, **OF_CLINICS})
+@pytest.mark.parametrize("table", [*OF_PARTICIPANTS, *OF_CLINICS])
 def test_with_nothing_set_there_are_no_rows(
     two_clinics: dict[str, Participant], table: str, nothing_set: None
 ) -> None:
