@@ -6,11 +6,15 @@ fails until it has its row.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
+import yaml
+from django.apps import apps
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.urls import get_resolver
@@ -196,6 +200,9 @@ SHOWS = {
     "GET welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),
     "POST welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),
 }
+
+# Fields a route takes beyond those of `body_for`.
+OPTIONAL: dict[str, tuple[str, ...]] = {}
 
 # What Thea's reading of Ana is recorded as.
 READ_AS = {
@@ -456,6 +463,36 @@ def test_whether_one_may_comes_before_what_one_sends(world: World, row: str) -> 
     for role, cell in zip(ROLES, TABLE[row].split(), strict=True):
         if role != "anonymous" and cell > "400":
             assert str(world.call(role, row, body=b'{"broken').status_code) == cell
+
+
+def names_seen_anywhere() -> set[str]:
+    """Every field of every table and of every answer."""
+    described = yaml.safe_load((Path(settings.BASE_DIR) / "docs" / "openapi.yaml").read_text())
+    schemas = described["components"]["schemas"].values()
+    columns = {field.attname for model in apps.get_models() for field in model._meta.concrete_fields}
+    return columns | {name for schema in schemas for name in schema.get("properties", {})} | {"is_staff"}
+
+
+SMUGGLED = sorted(names_seen_anywhere())
+WRITES = [row for row in TABLE if row.split(" ")[0] in ("POST", "PUT", "PATCH") and "welcome" not in row]
+
+
+@pytest.mark.parametrize("row", WRITES)
+def test_no_route_takes_a_field_that_is_not_its_own(world: World, row: str) -> None:
+    role = next(role for role in allowed(row) if role != "anonymous")
+    taken = {*body_for(row), *OPTIONAL.get(row, ())}
+    before = contents()
+
+    answers = {
+        name: world.call(role, row, body=orjson.dumps({**body_for(row), name: 1})).status_code
+        for name in SMUGGLED
+        if name not in taken
+    }
+
+    assert {name: status for name, status in answers.items() if status != 422} == {}
+    assert len(answers) > 100
+    after = contents()
+    assert {table for table in before if before[table] != after[table]} <= {"scales_quarantined"}
 
 
 @pytest.mark.parametrize("row", [r for r in TABLE if "participants/" in r or r.endswith("administration>")])
