@@ -62,8 +62,8 @@ class PersonToken(AccessToken):
     columns = f", {_FIELDS}"
     joins = f"LEFT JOIN ({_PARTICIPANTS}) ON p.user_id = u.id"
 
-    def user(self, id: int, email: str, *more: Any) -> Person:
-        return Person(id, email, SeenParticipant(*more) if more[0] is not None else None)
+    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> Person:
+        return Person(id, email, second_factor, SeenParticipant(*more) if more[0] is not None else None)
 
 
 def who(request: Request) -> Person:
