@@ -1,11 +1,8 @@
 """Signing in as an app does it: tokens that work, and that stop working at once."""
 
 import base64
-from typing import Any
-from uuid import uuid4
 
 import orjson
-import pytest
 from allauth.headless.tokens.strategies.jwt.internal import create_access_token, create_token
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
@@ -13,37 +10,7 @@ from django.test import Client
 
 from backend.accounts.models import User
 from backend.accounts.services import create_user
-
-SIGN_IN = "/_allauth/app/v1"
-PASSWORD = "five quiet herons wading"
-
-
-@pytest.fixture
-def mia(db: None) -> User:
-    return create_user(email="mia@cast.example", password=PASSWORD)
-
-
-@pytest.fixture
-def phone() -> Client:
-    return Client(headers={"x-device": str(uuid4())})
-
-
-def send(phone: Client, route: str, body: dict[str, Any], *, token: str = "", method: str = "post") -> Any:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    return getattr(phone, method)(f"{SIGN_IN}/{route}", body, "application/json", headers=headers)
-
-
-def login(phone: Client, email: str | None, password: str = PASSWORD) -> Any:
-    return send(phone, "auth/login", {"email": email, "password": password})
-
-
-def status(phone: Client, token: str) -> int:
-    return int(phone.get("/api/v1/me", headers={"authorization": f"Bearer {token}"}).status_code)
-
-
-def tokens(phone: Client, user: User) -> tuple[str, str]:
-    meta = login(phone, user.email).json()["meta"]
-    return meta["access_token"], meta["refresh_token"]
+from tests.accounts.phone import PASSWORD, login, send, status, tokens
 
 
 def test_sign_in_gives_tokens_that_work(mia: User, phone: Client) -> None:
@@ -83,7 +50,7 @@ def test_signing_out_ends_the_token_at_once(mia: User, phone: Client) -> None:
     access, refresh = tokens(phone, mia)
     assert status(phone, access) == 200
 
-    send(phone, "auth/session", {}, token=access, method="delete")
+    send(phone, "auth/session", token=access, method="delete")
 
     assert status(phone, access) == 401
     assert send(phone, "tokens/refresh", {"refresh_token": refresh}).status_code == 400
