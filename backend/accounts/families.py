@@ -63,7 +63,12 @@ def turn(family: TokenFamily, *, jti: UUID, installation: UUID | None, now: date
 
 @transaction.atomic
 def start_family(*, user: User, session: Any, installation: UUID | None, now: datetime) -> TokenFamily:
-    """A new family for a session that has just been signed in, on that installation's device."""
+    """The family of a session that has just been signed in, on that installation's device.
+
+    Asked for once more within the same sign-in, as the package does, it is the same one.
+    """
+    if begun := TokenFamily.objects.filter(user=user, session_key=session.session_key).first():
+        return begun
     seen = _seen(user=user, installation=installation, now=now)
     family = TokenFamily(user=user, device=seen, session_key=session.session_key)
     _issue(family, now=now)

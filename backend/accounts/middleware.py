@@ -4,11 +4,11 @@ Here and not in the package's own limits: those live in a cache that can be flus
 between looking and counting.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from allauth.account.internal.flows.email_verification_by_code import EMAIL_VERIFICATION_CODE_SESSION_KEY
 from allauth.account.internal.flows.password_reset_by_code import PASSWORD_RESET_VERIFICATION_SESSION_KEY
 from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
@@ -45,7 +45,8 @@ class Route:
     subject: Callable[[Mapping[str, Any], Any], Subject | None]
     field: str
     settles: tuple[str, ...] = ()  # the kinds that a right one here clears
-    uncounted: tuple[str, ...] = ()  # further methods, which guess nothing
+    counted: tuple[str, ...] = ("POST",)
+    uncounted: tuple[str, ...] = ()  # methods that guess nothing
 
 
 class GuessMiddleware:
@@ -69,9 +70,9 @@ class GuessMiddleware:
     def _answer(self, request: HttpRequest, route: Route | None) -> HttpResponseBase:
         if route is None or request.method in route.uncounted:
             return self.get_response(request)
-        if request.method not in COUNTED:
+        if request.method not in route.counted:
             # The package reads the body of any method before it finds that it does not take it.
-            allowed = ", ".join(("POST", *route.uncounted))
+            allowed = ", ".join((*route.counted, *route.uncounted))
             return JsonResponse({"status": 405}, status=405, headers={"Allow": allowed})
         subject = route.subject(read_object_or_nothing(request), _session(request))
         if subject is None:
@@ -106,12 +107,12 @@ def _answer_to_a_wrong_one(
 
     It would also say whether the new password is good enough, which it can only ask of somebody there is.
     """
-    answer = orjson.loads(response.content)
+    answer = json.loads(response.content)
     wrong = [error for error in answer.get("errors", []) if error.get("param") == route.field]
     if not wrong:
         throttle.forgive(admitted)
     elif len(wrong) < len(answer["errors"]):
-        response.content = orjson.dumps({**answer, "errors": wrong})
+        response.content = json.dumps({**answer, "errors": wrong})  # spaced as the package's own answers are
     return response
 
 
@@ -179,7 +180,6 @@ def _account_of(email: str) -> Account:
     return Account(row[0]) if row else Account(None, address)
 
 
-COUNTED = ("POST", "PUT")
 # Half signed in, in the wrong state, or with a session that is over: right, or not looked at.
 NOT_WRONG = (401, 409, 410)
 ROUTES = {
@@ -193,5 +193,7 @@ ROUTES = {
     "auth/email/verify": Route("mailed", _sent_a_verification_code, "key", ("mailed", "mail")),
     "auth/code/request": Route("mail", _by_address, "email"),
     "auth/password/request": Route("mail", _by_address, "email"),
-    "account/email": Route("mail", _signed_in, "email", uncounted=("GET", "PATCH", "DELETE")),
+    "account/email": Route(
+        "mail", _signed_in, "email", counted=("POST", "PUT"), uncounted=("GET", "PATCH", "DELETE")
+    ),
 }
