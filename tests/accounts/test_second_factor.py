@@ -6,6 +6,8 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.core import mail
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.request import Request
@@ -129,6 +131,15 @@ def test_a_code_of_the_app_works_once(mia: User, phone: Client) -> None:
     ]
 
     assert answers == [200, 400]
+
+
+def test_a_used_code_is_remembered_for_as_long_as_it_is_good(db: None) -> None:
+    """The package notes it for one step of 30 seconds, and takes the code in three."""
+    assert cache.add("used", "y", timeout=30)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT expires - now() > interval '90 seconds' FROM accounts_cache")
+        assert cursor.fetchall() == [(True,)]
+    assert not cache.add("used", "y", timeout=30)
 
 
 def test_recovery_codes_work_once_each(mia: User, phone: Client) -> None:
