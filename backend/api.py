@@ -53,15 +53,9 @@ class View(APIView):
 
         A refusal is an answer like others: what is kept of it (an audit row, a body in quarantine) stays.
         """
-        transaction = scope.RequestTransaction()
-        token = scope.current_request.set(transaction)
-        failed = True
-        try:
+        with scope.request_transaction() as transaction:
             response = super().dispatch(request, *args, **kwargs)
-            failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-        finally:
-            scope.current_request.reset(token)
-            transaction.end(undo=failed)
+            transaction.failed = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         return response
 
 

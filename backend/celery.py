@@ -54,5 +54,10 @@ app.conf.update(
             "schedule": 3600.0,
             "options": {"expires": 600.0},
         },
+        "mail": {
+            "task": "backend.accounts.tasks.send_mail",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
+        },
     },
 )

@@ -27,6 +27,7 @@ CODES: dict[str, str] = {
     # Who asks
     "not_signed_in": "There is no valid access token with this request.",
     "not_allowed": "You do not have the right to do this.",
+    "second_factor_required": "This needs a sign-in with a second factor or a passkey.",
     "https_required": "This address is only served over HTTPS.",
     "too_many_requests": "Too many requests; Retry-After says when to come back.",
     # What is asked for

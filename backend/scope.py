@@ -29,6 +29,9 @@ ONLY_USER = (
 class RequestTransaction:
     """The transaction of one request: begun by its first statement, ended before it is answered."""
 
+    failed = False
+    """Whether what was written so far is to be undone."""
+
     def __init__(self) -> None:
         self._atomic: transaction.Atomic | None = None
 
@@ -46,10 +49,10 @@ class RequestTransaction:
             connection.close()
             return self._begin_with(statement, values)
 
-    def end(self, *, undo: bool) -> None:
+    def end(self) -> None:
         """Nothing; what the request wrote is there for good, or was never written."""
         if self._atomic is not None:
-            if undo:
+            if self.failed:
                 transaction.set_rollback(True)
             atomic, self._atomic = self._atomic, None
             atomic.__exit__(None, None, None)
@@ -68,7 +71,30 @@ class RequestTransaction:
         return row
 
 
-current_request: ContextVar[RequestTransaction | None] = ContextVar("current_request", default=None)
+_current: ContextVar[RequestTransaction | None] = ContextVar("request_transaction", default=None)
+
+
+@contextmanager
+def request_transaction() -> Iterator[RequestTransaction]:
+    """The transaction of the request answered within, for whoever makes its first statement."""
+    own = RequestTransaction()
+    token = _current.set(own)
+    try:
+        yield own
+    except BaseException:
+        own.failed = True
+        raise
+    finally:
+        _current.reset(token)
+        own.end()
+
+
+def this_request() -> RequestTransaction:
+    """The transaction of the request at hand. RuntimeError where there is none."""
+    own = _current.get()
+    if own is None:
+        raise RuntimeError("this is part of a request, and there is none")
+    return own
 
 
 def listed(keys: Iterable[int]) -> str:

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.headless",
+    "allauth.mfa",
     "backend.stack",
     "backend.audit",
     "backend.changes",
@@ -70,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "backend.accounts.middleware.GuessMiddleware",
 ]
 
 ROOT_URLCONF = "backend.urls"
@@ -86,7 +88,14 @@ TEMPLATES = [
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = os.environ.get("REDIS_URL", "")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+# For the sign-in package alone, which notes in it which one-time codes were used.
+CACHES = {
+    "default": {
+        "BACKEND": "backend.accounts.cache.Kept",
+        "LOCATION": "accounts_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 
 LANGUAGE_CODE = "en"
 USE_I18N = True
@@ -99,10 +108,10 @@ AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {
-        # NIST SP 800-63B-4: a password that stands alone has at least 15 characters, and no other rules.
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 15},
+        # NIST SP 800-63B-4: 15 characters where it stands alone, 8 beside a second factor, no other rules.
+        "NAME": "backend.accounts.validators.Length",
     },
+    {"NAME": "backend.accounts.validators.NotTheAddress"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 ACCOUNT_ADAPTER = "backend.accounts.adapter.AccountAdapter"
@@ -112,15 +121,29 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
-ACCOUNT_RATE_LIMITS = {"login": "120/m/ip", "login_failed": "30/m/ip,10/15m/key"}
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_LOGIN_BY_CODE_TIMEOUT = ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT = 10 * 60
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_TIMEOUT = 10 * 60
+# Guesses are counted by `backend.accounts.throttle` alone: in PostgreSQL, and for who has no account as
+# for who has one. The package counts in a cache, and stops counting where there is no account.
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
+ACCOUNT_LOGIN_BY_CODE_MAX_ATTEMPTS = ACCOUNT_PASSWORD_RESET_BY_CODE_MAX_ATTEMPTS = 10**6
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_MAX_ATTEMPTS = 10**6
+MFA_ADAPTER = "backend.accounts.adapter.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Selfkind"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 seconds that a phone's clock may be off
 HEADLESS_ONLY = True
 HEADLESS_CLIENTS = ("app",)
-HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105 - a class
+HEADLESS_FRONTEND_URLS = {"account_signup": PUBLIC_URL, "account_reset_password": PUBLIC_URL}
+HEADLESS_TOKEN_STRATEGY = "backend.accounts.tokens.TokenStrategy"  # noqa: S105 - a class
 HEADLESS_JWT_ALGORITHM = "HS256"
 HEADLESS_JWT_ACCESS_TOKEN_EXPIRES_IN = 15 * 60
-HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 180 * 24 * 3600
+# A phone that was silent for 180 days can still renew: both outlive that, and begin anew at each renewal.
+HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 200 * 24 * 3600
 HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED = True
-SESSION_COOKIE_AGE = 180 * 24 * 3600
+SESSION_COOKIE_AGE = 200 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
 SESSION_SAVE_EVERY_REQUEST = False
 

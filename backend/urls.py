@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
 from backend import health
+from backend.accounts import api as accounts
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
 from backend.schema import Schema
@@ -12,6 +13,8 @@ from scales import api as scales
 api: list[URLPattern | URLResolver] = [
     path("schema", Schema.as_view()),
     path("me", care.Me.as_view()),
+    path("me/devices", accounts.Devices.as_view()),
+    path("me/devices/<str:device>", accounts.OneDevice.as_view()),
     path("me/trends", scales.MyTrends.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),

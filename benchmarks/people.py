@@ -32,7 +32,7 @@ def move_in(count: int) -> list[dict[str, Any]]:
         session.save()
         return session
 
-    clinic = care.create_clinic(name="Benchmark")
+    clinic = care.create_clinic(name="Benchmark", second_factor=False)
     enrolled_at = datetime(2024, 1, 1, tzinfo=UTC)
     doctor = create_user(email=f"therapist.{clinic.pk}@bench.example", password=None)
     therapist = care.add_member(clinic=clinic, user=doctor, role=Role.THERAPIST, started_at=enrolled_at)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.headless.tokens.strategies.jwt.internal import create_access_token
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
@@ -155,12 +156,15 @@ def cass(thea: Membership) -> Membership:
     return colleague
 
 
-def sign_in(signed_in: User) -> str:
+def sign_in(signed_in: User, *, second_factor: bool = True) -> str:
     """An access token over a session as allauth makes one, without the cost of a password."""
     session = SessionStore()
     session[SESSION_KEY] = str(signed_in.pk)
     session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
     session[HASH_SESSION_KEY] = signed_in.get_session_auth_hash()
+    if second_factor:
+        session[AUTHENTICATION_METHODS_SESSION_KEY] = [{"method": "mfa", "at": 0}]
+        session["account_authentication_methods_user"] = str(signed_in.pk)
     session.save()
     return str(create_access_token(signed_in, session, {}))
 

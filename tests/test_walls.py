@@ -49,6 +49,11 @@ OF_CLINICS = {
 OPEN = {
     "account_emailaddress",
     "account_emailconfirmation",
+    "accounts_cache",
+    "accounts_device",
+    "accounts_guess",
+    "accounts_outgoingmail",
+    "accounts_tokenfamily",
     "accounts_user",
     "auth_group",
     "auth_group_permissions",
@@ -57,6 +62,7 @@ OPEN = {
     "django_content_type",
     "django_migrations",
     "django_session",
+    "mfa_authenticator",
     "scales_loadedfile",
 }
 # Who may see everything, and why nobody's request can come by: commands, and work that looks for work.

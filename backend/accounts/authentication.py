@@ -16,6 +16,7 @@ from rest_framework.request import Request
 
 from backend import scope
 from backend.accounts.models import User
+from backend.errors import Problem
 
 if TYPE_CHECKING:  # REST framework imports this module while it makes that class
     from rest_framework.views import APIView
@@ -26,7 +27,9 @@ class SignedInUser:
     """The person behind a valid access token. What they may see is `backend.care.access`'s to say."""
 
     id: int
-    email: str
+    email: str | None
+    second_factor: bool
+    """Whether this session was signed in to, or since confirmed, with a second factor or a passkey."""
 
     is_authenticated: ClassVar[bool] = True
 
@@ -42,9 +45,9 @@ class AccessToken(BaseAuthentication):
     columns: ClassVar[str] = ""
     joins: ClassVar[str] = ""
 
-    def user(self, id: int, email: str, *more: Any) -> SignedInUser:
+    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> SignedInUser:
         """The user a row of the statement tells of."""
-        return SignedInUser(id, email)
+        return SignedInUser(id, email, second_factor)
 
     def authenticate(self, request: Request) -> tuple[SignedInUser, str] | None:
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -53,18 +56,17 @@ class AccessToken(BaseAuthentication):
         claims = _claims(token.strip())
         if claims is None or claims.expires_at <= time.time():
             raise AuthenticationFailed
-        transaction = scope.current_request.get()
-        if transaction is None:
-            raise RuntimeError("an access token is looked up within a request's transaction")
-        row = transaction.first_row(
-            f"SELECT {scope.ONLY_USER}, s.session_data, u.password, u.id, u.email{self.columns}"
+        row = scope.this_request().first_row(
+            f"SELECT {scope.ONLY_USER}, s.session_data, u.password || u.session_salt, u.id,"
+            f" u.email{self.columns}"
             f" FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
             " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
             [claims.subject, int(claims.subject), claims.session_key],
         )
         if row is None or not _is_of(claims.subject, *row[1:3]):
             raise AuthenticationFailed
-        return self.user(*row[3:]), token
+        _, data, _, id_, email, *more = row
+        return self.user(id_, email, _session(data).second_factor, *more), token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -75,6 +77,18 @@ class SignedIn(BasePermission):
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         return request.user is not None
+
+
+def require_second_factor(user: SignedInUser) -> None:
+    """Nothing, where this session has a second factor behind it. Raises Problem 403 `second_factor_required`.
+
+    For who may see other people's data. It asks of the session, not of the account: one signed in by
+    password alone does not pass because the user has an authenticator app since. It passes once the
+    second factor is given, at `auth/2fa/authenticate` when signing in or `auth/2fa/reauthenticate` later;
+    a passkey is both factors at once. A code sent by mail is a first factor. Costs no statement.
+    """
+    if not user.second_factor:
+        raise Problem(403, "second_factor_required")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +112,33 @@ def _claims(token: str) -> _Claims | None:
 
 def _is_of(subject: str, session_data: str, password: str) -> bool:
     """Whether a session is that user's, and was made under that password."""
-    owner, auth_hash = _owner_of_session(session_data)
-    return owner == subject and constant_time_compare(auth_hash, _password_fingerprint(password))
+    session = _session(session_data)
+    return session.owner == subject and constant_time_compare(
+        session.auth_hash, _password_fingerprint(password)
+    )
 
 
 @lru_cache(maxsize=4096)
 def _password_fingerprint(password: str) -> str:
-    """What a session must hold to outlive a change of password."""
+    """What a session must hold to outlive a change of password, or of the salt that follows it."""
     return User(password=password).get_session_auth_hash()
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What a session's data say: whose, under which password, and whether with a second factor."""
+
+    owner: str
+    auth_hash: str
+    second_factor: bool
+
+
 @lru_cache(maxsize=4096)
-def _owner_of_session(data: str) -> tuple[str, str]:
-    """User id and password fingerprint in a session's signed data; depends on that text alone."""
+def _session(data: str) -> _Session:
+    """What a session's signed data say; depends on that text alone."""
     session: dict[str, Any] = SessionStore().decode(data)
-    return str(session.get(SESSION_KEY, "")), str(session.get(HASH_SESSION_KEY, ""))
+    owner = str(session.get(SESSION_KEY, ""))
+    steps = session.get("account_authentication_methods")
+    by_this_user = owner and session.get("account_authentication_methods_user") == owner
+    factor = isinstance(steps, list) and any(step.get("method") == "mfa" for step in steps)
+    return _Session(owner, str(session.get(HASH_SESSION_KEY, "")), bool(by_this_user and factor))

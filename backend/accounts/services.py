@@ -1,21 +1,29 @@
 """What happens to users and their sign-ins."""
 
+from uuid import UUID
+
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.urls import reverse
+from django.utils.crypto import get_random_string
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from backend.accounts.models import User
+from backend.accounts import families, throttle
+from backend.accounts.models import Device, TokenFamily, User
+from backend.audit import services as audit
+from backend.errors import Problem
 
 
 @transaction.atomic
-def create_user(*, email: str, password: str | None) -> User:
-    """A new user whose address is taken as verified: whoever creates it vouches for it."""
+def create_user(*, email: str | None, password: str | None) -> User:
+    """A new user whose address, if any, is taken as verified: whoever creates it vouches for it."""
     user = User.objects.create_user(email=email, password=password)
-    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    if user.email:
+        EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     return user
 
 
@@ -24,3 +32,98 @@ def welcome_link(user: User) -> str:
     key = urlsafe_base64_encode(force_bytes(user.pk))
     token = default_token_generator.make_token(user)
     return settings.PUBLIC_URL.rstrip("/") + reverse("welcome", args=[key, token])
+
+
+@transaction.atomic
+def end_sessions(*, user: User) -> None:
+    """Nothing; every session of the user is over at the next request, and no token of theirs renews one."""
+    user.session_salt = get_random_string(32)
+    user.save(update_fields=["session_salt"])
+    families.end_families(TokenFamily.objects.filter(user=user))
+
+
+def session_ended(*, user: User, session_key: str | None) -> None:
+    """Nothing; the family of a session that the person ended is gone with it."""
+    with transaction.atomic():
+        TokenFamily.objects.filter(user_id=user.pk, session_key=session_key).delete()
+        audit.record(actor=user.pk, action="session.ended")
+
+
+@transaction.atomic
+def suspend_user(*, user: User, by: User) -> None:
+    """Nothing; from the next request on the user is out, and cannot come in until restored."""
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    end_sessions(user=user)
+    audit.record(actor=by.pk, action="user.suspended", subject=user.pk)
+
+
+@transaction.atomic
+def restore_user(*, user: User, by: User) -> None:
+    """Nothing; a suspended user may sign in again. Sessions from before stay over."""
+    user.is_active = True
+    user.save(update_fields=["is_active"])
+    audit.record(actor=by.pk, action="user.restored", subject=user.pk)
+
+
+@transaction.atomic
+def reset_password_link(*, user: User, by: User) -> str:
+    """A link under which the user chooses a new password, once, within three days.
+
+    The old password and every session are over at once. Whether `by` may, the caller has checked;
+    that it is somebody else is checked here: raises Problem 403 `not_allowed`.
+    """
+    _require_a_second_person(user, by)
+    user.set_unusable_password()
+    user.save(update_fields=["password"])
+    end_sessions(user=user)
+    throttle.recover(user=user.pk)
+    audit.record(actor=by.pk, action="password.reset_by_staff", subject=user.pk)
+    return welcome_link(user)
+
+
+@transaction.atomic
+def reset_second_factor(*, user: User, by: User) -> None:
+    """Nothing; authenticator app, passkeys and recovery codes are gone, and every session is over.
+
+    The user signs in with the first factor and sets up a new second one. A password of less than 15
+    characters no longer counts then: give them `reset_password_link` as well. Whether `by` may, the
+    caller has checked; that it is somebody else is checked here: raises Problem 403 `not_allowed`.
+    """
+    _require_a_second_person(user, by)
+    Authenticator.objects.filter(user=user).delete()
+    end_sessions(user=user)
+    throttle.recover(user=user.pk)
+    audit.record(actor=by.pk, action="second_factor.reset_by_staff", subject=user.pk)
+
+
+@transaction.atomic
+def name_device(*, user: int, installation: UUID, name: str) -> Device:
+    """The user's device, by that name now. Raises Problem 404 for one that is not theirs."""
+    device = Device.objects.select_for_update().filter(user_id=user, installation=installation).first()
+    if device is None:
+        raise Problem(404, "not_found")
+    if device.name != name:
+        device.name = name
+        device.save(update_fields=["name"])
+        audit.record(actor=user, action="device.named", subject=installation)
+    return device
+
+
+@transaction.atomic
+def revoke_device(*, user: int, installation: UUID) -> None:
+    """Nothing; what is signed in on that device is out at the next request, and the device is forgotten.
+
+    Raises Problem 404 for one that is not the user's.
+    """
+    device = Device.objects.filter(user_id=user, installation=installation).first()
+    if device is None:
+        raise Problem(404, "not_found")
+    families.end_families(TokenFamily.objects.filter(device=device))
+    device.delete()
+    audit.record(actor=user, action="device.revoked", subject=installation)
+
+
+def _require_a_second_person(user: User, by: User) -> None:
+    if user.pk == by.pk:
+        raise Problem(403, "not_allowed", "Another member of staff has to do this for you.")

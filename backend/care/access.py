@@ -18,7 +18,7 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from backend import scope
-from backend.accounts.authentication import AccessToken, SignedInUser
+from backend.accounts.authentication import AccessToken, SignedInUser, require_second_factor
 from backend.audit import services as audit
 from backend.care import roles
 from backend.care.models import Membership
@@ -58,6 +58,8 @@ class Person(SignedInUser):
     """Who is signed in, whether on a clinic's staff, and the participant they are, if they are one."""
 
     staff: bool
+    wants_second_factor: bool
+    """Whether a clinic they work for shows nothing to a sign-in without one."""
     participant: SeenParticipant | None
 
 
@@ -66,12 +68,14 @@ class PersonToken(AccessToken):
 
     columns = (
         ", set_config('selfkind.participants', coalesce('{' || p.id || '}', ''), true)"
-        f", p.staff, {', '.join('p.' + field for field in _FIELDS.split(', '))}"
+        f", p.staff, p.second_factor, {', '.join('p.' + field for field in _FIELDS.split(', '))}"
     )
     joins = "CROSS JOIN LATERAL care_person(u.id) p"
 
-    def user(self, id: int, email: str, _: str, staff: bool, *fields: Any) -> Person:
-        return Person(id, email, staff, SeenParticipant(*fields) if fields[0] is not None else None)
+    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> Person:
+        _, staff, wants_second_factor, *fields = more
+        own = SeenParticipant(*fields) if fields[0] is not None else None
+        return Person(id, email, second_factor, staff, wants_second_factor, own)
 
 
 def who(request: Request) -> Person:
@@ -93,9 +97,12 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
     Leaves an audit row naming the right when the reader is somebody else, and one that says
-    `participant.refused` when the participant exists and the reader may not. Raises Problem 404.
+    `participant.refused` when the participant exists and the reader may not. Raises Problem 404, and 403
+    `second_factor_required` for staff who signed in without one, whoever it is they ask about.
     """
     wanted = uuid(public_id)
+    if user.participant is None or user.participant.public_id != wanted:
+        _hold_to_second_factor(user)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {_FIELDS}, own, held, in_care FROM care_door(%s, %s)",
@@ -150,6 +157,12 @@ def memberships(user: Person) -> list[Membership]:
     )
 
 
+def _hold_to_second_factor(user: Person) -> None:
+    """Nothing; 403 for staff whose clinic wants a second factor behind the sign-in, where there is none."""
+    if user.wants_second_factor:
+        require_second_factor(user)
+
+
 @dataclass(frozen=True, slots=True)
 class Acting:
     """The membership somebody acts under, and of which clinic."""
@@ -166,6 +179,7 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
     Raises Problem 403 `not_allowed` for somebody without it, there or anywhere, and 422 at `/clinic` for
     somebody with it in several clinics who names none.
     """
+    _hold_to_second_factor(user)
     may = [
         Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
         for m in memberships(user)
@@ -181,6 +195,7 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
 
 def require_caseload(user: Person) -> None:
     """Nothing. Raises Problem 403 `not_allowed` for somebody in whose care nobody can be today."""
+    _hold_to_second_factor(user)
     if not any(m.role in roles.TABLE["caseload.read"] for m in memberships(user)):
         raise Problem(403, "not_allowed", "Only those who care for participants have a caseload.")
 

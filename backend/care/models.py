@@ -24,6 +24,8 @@ class Clinic(models.Model):
     missing_answers = models.CharField(
         max_length=8, choices=MissingAnswers, default=MissingAnswers.STRICT, db_default="strict"
     )
+    # Staff see nobody's data without one. False in the demo alone, where passwords lie in a file anyway.
+    second_factor = models.BooleanField(default=True, db_default=True)
     created_at = models.DateTimeField(default=now)
 
     class Meta:

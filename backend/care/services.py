@@ -19,9 +19,9 @@ from backend.errors import Problem
 _SESSION_CONTENT = ("started_at", "substance", "dose", "dose_unit", "route", "setting")
 
 
-def create_clinic(*, name: str) -> Clinic:
-    """A new clinic with nobody in it."""
-    clinic = Clinic.objects.create(name=name)
+def create_clinic(*, name: str, second_factor: bool = True) -> Clinic:
+    """A new clinic with nobody in it. Its staff sign in with a second factor, but in a demo."""
+    clinic = Clinic.objects.create(name=name, second_factor=second_factor)
     audit.record(actor=None, action="clinic.created", clinic=clinic.pk)
     return clinic
 

@@ -46,7 +46,7 @@ def move_in(*, now: datetime) -> dict[str, dict[str, Any]]:
         for name, role in _ROLE.items()
     }
     users = {name: create_user(email=p["email"], password=p["password"]) for name, p in people.items()}
-    linden, rowan = services.create_clinic(name="Linden"), services.create_clinic(name="Rowan")
+    linden, rowan = (services.create_clinic(name=name, second_factor=False) for name in ("Linden", "Rowan"))
     long_ago = now - timedelta(days=2 * 365)
     ana = services.enrol_participant(
         clinic=linden,

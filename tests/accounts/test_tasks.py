@@ -3,10 +3,19 @@
 from datetime import UTC, datetime
 
 from django.contrib.sessions.models import Session
+from django.core import mail
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
 
-from backend.accounts.tasks import clear_expired_sessions
+from backend.accounts.mail import GOOD_FOR, put, send_waiting
+from backend.accounts.models import OutgoingMail, TokenFamily, User
+from backend.accounts.tasks import clear_expired_sessions, send_mail
 from backend.care.models import Participant
 from backend.celery import app
+from backend.stack.process import free_port
+from tests.accounts.phone import signed_in
 from tests.conftest import sign_in
 
 
@@ -29,3 +38,54 @@ def test_every_task_that_beat_rings_for_is_known_to_the_worker() -> None:
 
     assert wanted
     assert wanted <= set(app.tasks)
+
+
+def test_what_hangs_on_a_session_is_cleared_with_it(mia: User, phone: Client) -> None:
+    signed_in(phone, mia)
+    Session.objects.update(expire_date=datetime(2020, 1, 1, tzinfo=UTC))
+    cache.add("used", "y", 30)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_cache SET expires = '2020-01-01'")
+
+    clear_expired_sessions()
+
+    assert TokenFamily.objects.count() == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM accounts_cache")
+        assert cursor.fetchone() == (0,)
+
+
+def test_mail_is_sent_once(db: None) -> None:
+    put(template="account/email/login_code", to="mia@cast.example", code="BCDF-GHJK", now=datetime.now(UTC))
+
+    send_mail()
+    send_mail()
+
+    assert [(m.to, m.subject) for m in mail.outbox] == [(["mia@cast.example"], "Your code to sign in")]
+    assert "\n    BCDF-GHJK\n" in str(mail.outbox[0].body)
+    assert OutgoingMail.objects.count() == 0
+
+
+def test_mail_that_is_not_taken_waits_while_it_is_good(db: None, settings: Settings) -> None:
+    now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    for name in ("mia", "ana"):
+        put(template="account/email/login_code", to=f"{name}@cast.example", code="BCDF-GHJK", now=now)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
+
+    assert send_waiting(now=lambda: now) == 0
+    assert OutgoingMail.objects.count() == 2
+
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    assert send_waiting(now=lambda: now + GOOD_FOR) == 2
+    put(template="account/email/login_code", to="mia@cast.example", code="BCDF-GHJK", now=now)
+    assert send_waiting(now=lambda: now + 2 * GOOD_FOR) == 0
+    assert OutgoingMail.objects.count() == 0
+
+
+def test_mail_goes_to_nobody_where_there_is_no_account(db: None) -> None:
+    put(template="account/email/unknown_account", to="no@cast.example", code=None, now=datetime.now(UTC))
+    OutgoingMail.objects.create(sealed="not ours", created_at=datetime.now(UTC))
+
+    assert send_waiting(now=lambda: datetime.now(UTC)) == 0
+    assert (mail.outbox, OutgoingMail.objects.count()) == ([], 0)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.care.services import end_cover, start_care
-from tests.conftest import join, submission
+from tests.conftest import join, sign_in, submission
 
 ClientFor = Callable[[Participant | Membership], Client]
 CASELOAD = "/api/v1/participants"
@@ -178,3 +178,37 @@ def test_the_database_keeps_care_within_one_clinic(
 ) -> None:
     with pytest.raises(IntegrityError, match="of_one_clinic"), connection.cursor() as cursor:
         cursor.execute(f"UPDATE {row} SET clinic_id = %s", [rowan.pk])
+
+
+STAFF_READS = [
+    CASELOAD,
+    f"{CASELOAD}/{{ana}}",
+    f"{CASELOAD}/{{ana}}/administrations",
+    f"{CASELOAD}/{{ana}}/trends?instrument=scs-26",
+    f"{CASELOAD}/11111111-2222-4333-8444-555555555555",
+]
+
+
+def test_staff_without_a_second_factor_see_nobody(
+    ana: Participant, thea: Membership, theo: Membership, carla: Membership
+) -> None:
+    for member in (thea, theo, carla):
+        client = Client(headers={"authorization": f"Bearer {sign_in(member.user, second_factor=False)}"})
+        answers = [client.get(address.format(ana=ana.public_id)) for address in STAFF_READS]
+
+        assert [(a.status_code, a.json()["code"]) for a in answers] == [(403, "second_factor_required")] * 5
+        assert client.get("/api/v1/me").status_code == 200
+
+
+def test_a_participant_needs_none(ana: Participant) -> None:
+    assert ana.user is not None
+    client = Client(headers={"authorization": f"Bearer {sign_in(ana.user, second_factor=False)}"})
+
+    assert client.get(f"{CASELOAD}/{ana.public_id}/administrations").status_code == 200
+
+
+def test_only_a_demos_clinic_lets_staff_in_without(ana: Participant, thea: Membership) -> None:
+    client = Client(headers={"authorization": f"Bearer {sign_in(thea.user, second_factor=False)}"})
+    Clinic.objects.update(second_factor=False)
+
+    assert client.get(CASELOAD).status_code == 200

@@ -1,4 +1,4 @@
-"""More roles, cover, and foreign keys that carry the clinic: care never reaches across two."""
+"""More roles, cover, second factors, and foreign keys that carry the clinic: care never reaches across two."""
 
 import django.db.models.deletion
 import django.utils.timezone
@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
     dependencies = [("care", "0001_initial")]
 
     operations = [
+        migrations.AddField("clinic", "second_factor", models.BooleanField(default=True, db_default=True)),
         migrations.RemoveConstraint("membership", "membership_role_known"),
         migrations.AlterField(
             "membership", "role", models.CharField(max_length=16, choices=[(role, role) for role in ROLES])

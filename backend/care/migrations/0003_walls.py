@@ -17,9 +17,11 @@ _SELECT = """SELECT p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudon
 _FROM = "FROM care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
 
 _PERSON = walls.seeing_all(
-    f"""SELECT EXISTS (SELECT FROM care_membership m
-            WHERE m.user_id = who AND care_is_now(m.started_at, m.ended_at)), own.*
-        FROM (VALUES (1)) AS one LEFT JOIN ({_SELECT} {_FROM} WHERE p.user_id = who) own ON true"""
+    f"""SELECT work.clinics > 0, work.strict > 0, own.*
+        FROM (SELECT count(*) AS clinics, count(*) FILTER (WHERE c.second_factor) AS strict
+            FROM care_membership m JOIN care_clinic c ON c.id = m.clinic_id
+            WHERE m.user_id = who AND care_is_now(m.started_at, m.ended_at)) work
+        LEFT JOIN ({_SELECT} {_FROM} WHERE p.user_id = who) own ON true"""
 )
 _DOOR = walls.seeing_all(
     f"""{_SELECT}, p.user_id IS NOT DISTINCT FROM who, care_roles_in(who, p.clinic_id),
@@ -58,8 +60,9 @@ CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boole
             AND care_is_now(r.started_at, r.ended_at)
             AND care_is_now(t.started_at, t.ended_at) AND care_is_now(m.started_at, m.ended_at)) $$;
 
--- Who a user is: the participant they are, if any, and whether they are on any clinic's staff today.
-CREATE FUNCTION care_person(who bigint) RETURNS TABLE (staff boolean, {FIELDS})
+-- Who a user is: the participant they are, if any, whether they are on any clinic's staff today, and whether
+-- one of those clinics wants a second factor of them.
+CREATE FUNCTION care_person(who bigint) RETURNS TABLE (staff boolean, second_factor boolean, {FIELDS})
     LANGUAGE plpgsql ROWS 1 AS $${_PERSON}$$;
 
 -- A participant by public id, and what ties that user to them.

@@ -1,0 +1,199 @@
+"""Counts every guess at the sign-in routes before the package looks at it.
+
+Here and not in the package's own limits: those live in a cache that can be flushed, and leave a gap
+between looking and counting.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.account.internal.flows.email_verification_by_code import EMAIL_VERIFICATION_CODE_SESSION_KEY
+from allauth.account.internal.flows.password_reset_by_code import PASSWORD_RESET_VERIFICATION_SESSION_KEY
+from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
+from allauth.account.utils import url_str_to_user_pk
+from allauth.headless.internal.sessionkit import lookup_session
+from django.contrib.auth import SESSION_KEY
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils import timezone
+
+from backend.accounts import throttle
+from backend.accounts.throttle import Account, Throttled
+from backend.accounts.tokens import TokenStrategy
+from backend.api import device
+from backend.body import read_object_or_nothing
+
+SIGN_IN = "/_allauth/app/v1/"
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose secret a request guesses at; and which code, where it is one that was sent."""
+
+    account: Account
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route where something secret is guessed: what kind, whose, and the field that says it was wrong."""
+
+    kind: str
+    subject: Callable[[Mapping[str, Any], Any], Subject | None]
+    field: str
+    settles: tuple[str, ...] = ()  # the kinds that a right one here clears
+    counted: tuple[str, ...] = ("POST",)
+    uncounted: tuple[str, ...] = ()  # methods that guess nothing
+
+
+class GuessMiddleware:
+    """Goes last, before the sign-in routes."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(SIGN_IN):
+            return self.get_response(request)
+        route = ROUTES.get(request.path_info.removeprefix(SIGN_IN))
+        token = request.headers.get("x-session-token")
+        if not token or (route is None and request.method in ("GET", "HEAD", "OPTIONS")):
+            return self._answer(request, route)
+        # Two at once on one half-finished sign-in could have a guess counted for the account that was
+        # there before, and made at the next.
+        with throttle.one_at_a_time(token) as alone:
+            return self._answer(request, route) if alone else _throttled(1)
+
+    def _answer(self, request: HttpRequest, route: Route | None) -> HttpResponseBase:
+        if route is None or request.method in route.uncounted:
+            return self.get_response(request)
+        if request.method not in route.counted:
+            # The package reads the body of any method before it finds that it does not take it.
+            allowed = ", ".join((*route.counted, *route.uncounted))
+            return JsonResponse({"status": 405}, status=405, headers={"Allow": allowed})
+        subject = route.subject(read_object_or_nothing(request), _session(request))
+        if subject is None:
+            return self.get_response(request)
+        try:
+            admitted = throttle.admit(
+                kind=route.kind,
+                account=subject.account,
+                client=request.META["REMOTE_ADDR"],
+                installation=device(request),
+                now=timezone.now(),
+                code=subject.code,
+            )
+        except Throttled as throttled:
+            return _throttled(throttled.retry_after)
+        response = self.get_response(request)
+        if route.kind == "mail":
+            return response
+        if response.status_code == 200:
+            throttle.settle(admitted, *route.settles)
+        elif response.status_code == 400 and isinstance(response, HttpResponse):
+            return _answer_to_a_wrong_one(response, route, admitted)
+        elif response.status_code in NOT_WRONG:
+            throttle.forgive(admitted)
+        return response
+
+
+def _answer_to_a_wrong_one(
+    response: HttpResponse, route: Route, admitted: throttle.Admitted
+) -> HttpResponseBase:
+    """The package's 400; where the guess was wrong it says that and nothing else.
+
+    It would also say whether the new password is good enough, which it can only ask of somebody there is.
+    """
+    answer = json.loads(response.content)
+    wrong = [error for error in answer.get("errors", []) if error.get("param") == route.field]
+    if not wrong:
+        throttle.forgive(admitted)
+    elif len(wrong) < len(answer["errors"]):
+        response.content = json.dumps({**answer, "errors": wrong})  # spaced as the package's own answers are
+    return response
+
+
+def _throttled(retry_after: int) -> HttpResponse:
+    return JsonResponse({"status": 429}, status=429, headers={"Retry-After": str(retry_after)})
+
+
+def _session(request: HttpRequest) -> Any:
+    """The session a request speaks of, found as the package finds it; None where there is none."""
+    key = TokenStrategy().get_session_token(request)
+    return lookup_session(key) if key else None
+
+
+def _by_address(body: Mapping[str, Any], session: Any) -> Subject | None:
+    email = body.get("email")
+    return Subject(_account_of(email)) if isinstance(email, str) and email.strip() else None
+
+
+def _signed_in(body: Mapping[str, Any], session: Any) -> Subject | None:
+    user = session.get(SESSION_KEY) if session is not None else None
+    return Subject(Account(int(user))) if user else None
+
+
+def _signing_in(body: Mapping[str, Any], session: Any) -> Subject | None:
+    """Who has shown the first factor and is asked for the second."""
+    pending = session.get(LOGIN_SESSION_KEY) if session is not None else None
+    if not isinstance(pending, dict) or not pending.get("user_pk"):
+        return None
+    return Subject(Account(int(url_str_to_user_pk(pending["user_pk"]))))
+
+
+def _sent_a_login_code(body: Mapping[str, Any], session: Any) -> Subject | None:
+    pending = session.get(LOGIN_SESSION_KEY) if session is not None else None
+    stages = pending.get("state", {}).get("stages", {}) if isinstance(pending, dict) else {}
+    return _sent("login", session, stages.get("login_by_code", {}).get("data"))
+
+
+def _sent_a_reset_code(body: Mapping[str, Any], session: Any) -> Subject | None:
+    return _sent("reset", session, session and session.get(PASSWORD_RESET_VERIFICATION_SESSION_KEY))
+
+
+def _sent_a_verification_code(body: Mapping[str, Any], session: Any) -> Subject | None:
+    return _sent("verify", session, session and session.get(EMAIL_VERIFICATION_CODE_SESSION_KEY))
+
+
+def _sent(what: str, session: Any, state: Any) -> Subject | None:
+    if not isinstance(state, dict) or "at" not in state:
+        return None
+    user = state.get("user_id")
+    account = Account(int(user)) if user else Account(None, str(state.get("email", "")))
+    return Subject(account, f"{what} {session.session_key} {state['at']}")
+
+
+def _account_of(email: str) -> Account:
+    """Whose address it is, so that a person's several count as one. One statement, found or not."""
+    address = email.strip().lower()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT user_id FROM (SELECT user_id, verified::int FROM account_emailaddress WHERE email = %s"
+            " UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s) AS whose (user_id, verified)"
+            " ORDER BY verified DESC, user_id LIMIT 1",
+            [address, address],
+        )
+        row = cursor.fetchone()
+    return Account(row[0]) if row else Account(None, address)
+
+
+# Half signed in, in the wrong state, or with a session that is over: right, or not looked at.
+NOT_WRONG = (401, 409, 410)
+ROUTES = {
+    "auth/login": Route("password", _by_address, "password", ("password",)),
+    "auth/reauthenticate": Route("password", _signed_in, "password", ("password",)),
+    "account/password/change": Route("password", _signed_in, "current_password", ("password",)),
+    "auth/2fa/authenticate": Route("factor", _signing_in, "code", ("factor", "password", "mailed", "mail")),
+    "auth/2fa/reauthenticate": Route("factor", _signed_in, "code", ("factor",)),
+    "auth/code/confirm": Route("mailed", _sent_a_login_code, "code", ("mailed", "mail")),
+    "auth/password/reset": Route("mailed", _sent_a_reset_code, "key", ("mailed", "mail")),
+    "auth/email/verify": Route("mailed", _sent_a_verification_code, "key", ("mailed", "mail")),
+    "auth/code/request": Route("mail", _by_address, "email"),
+    "auth/password/request": Route("mail", _by_address, "email"),
+    "account/email": Route(
+        "mail", _signed_in, "email", counted=("POST", "PUT"), uncounted=("GET", "PATCH", "DELETE")
+    ),
+}
