@@ -22,6 +22,8 @@ class User(AbstractBaseUser):
 
     email = models.EmailField(max_length=254, unique=True)
     is_active = models.BooleanField(default=True)
+    # Keeps the machine running: the pages under /operators/, and nothing of a clinic's.
+    is_operator = models.BooleanField(default=False, db_default=False)
     joined_at = models.DateTimeField(default=timezone.now)
 
     USERNAME_FIELD = "email"

@@ -7,7 +7,7 @@ that never was, whatever the reason.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from backend.accounts.authentication import AccessToken, SignedInUser
 from backend.audit import services as audit
 from backend.care import roles
-from backend.care.models import Membership
+from backend.care.models import CareRelationship, Cover, Membership
 from backend.errors import Fault, Problem
 from backend.wire import uuid
 
@@ -28,19 +28,21 @@ _FIELDS = (
 )
 _PARTICIPANTS = "care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
 # Care is given by a therapist, or by whoever covers for one, of the participant's own clinic, while none
-# of it has ended: neither care, nor cover, nor either's membership.
+# of it has ended: neither care, nor cover, nor either's membership. Whoever is suspended cares for nobody,
+# but those who cover for a suspended therapist do.
 _IN_CARE = """EXISTS (
     SELECT FROM care_carerelationship r
     JOIN care_membership t ON t.id = r.therapist_id AND t.role = 'therapist'
     LEFT JOIN care_cover v ON v.therapist_id = t.id AND v.started_at <= now() AND v.ended_at > now()
     JOIN care_membership m ON m.user_id = %(user)s AND m.id IN (t.id, v.covered_by_id)
-        AND m.role IN ('therapist', 'supervisor')
+        AND m.role IN ('therapist', 'supervisor') AND m.suspended_at IS NULL
     WHERE r.participant_id = p.id AND t.clinic_id = p.clinic_id AND m.clinic_id = p.clinic_id
         AND r.started_at <= now() AND (r.ended_at IS NULL OR r.ended_at > now())
         AND t.started_at <= now() AND (t.ended_at IS NULL OR t.ended_at > now())
         AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
 _ROLES = """ARRAY(
-    SELECT m.role FROM care_membership m WHERE m.user_id = %(user)s AND m.clinic_id = p.clinic_id
+    SELECT m.role FROM care_membership m
+    WHERE m.user_id = %(user)s AND m.clinic_id = p.clinic_id AND m.suspended_at IS NULL
         AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
 
 
@@ -129,10 +131,15 @@ def participants_of_a_job(keys: Sequence[int]) -> dict[int, SeenParticipant]:
 
 
 def memberships(user: Person) -> list[Membership]:
-    """The user's memberships of today, with their clinics."""
+    """The user's memberships of today that are not suspended, with their clinics."""
     return list(
         Membership.objects.select_related("clinic")
-        .filter(Q(ended_at__isnull=True) | Q(ended_at__gt=Now()), user_id=user.id, started_at__lte=Now())
+        .filter(
+            Q(ended_at__isnull=True) | Q(ended_at__gt=Now()),
+            user_id=user.id,
+            started_at__lte=Now(),
+            suspended_at__isnull=True,
+        )
         .order_by("id")
     )
 
@@ -153,16 +160,49 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
     Raises Problem 403 `not_allowed` for somebody without it, there or anywhere, and 422 at `/clinic` for
     somebody with it in several clinics who names none.
     """
-    may = [
-        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
-        for m in memberships(user)
-        if m.role in roles.clinic_wide(right) and clinic in (None, m.clinic.public_id)
-    ]
+    may = [a for a in acting_anywhere(user, right=right) if clinic in (None, a.clinic)]
     if not may:
         raise Problem(403, "not_allowed")
     if len({m.clinic_id for m in may}) > 1:
         raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
     return may[0]
+
+
+def acting_anywhere(user: Person, *, right: str) -> list[Acting]:
+    """Every membership that gives the user that right over a whole clinic. Raises Problem 403 for none."""
+    may = [
+        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
+        for m in memberships(user)
+        if m.role in roles.clinic_wide(right)
+    ]
+    if not may:
+        raise Problem(403, "not_allowed")
+    return may
+
+
+Managed = TypeVar("Managed", Membership, CareRelationship, Cover)
+
+
+def managed(user: Person, kind: type[Managed], public_id: str, *, right: str) -> Managed:
+    """The membership, care relationship or cover of that public id, of a clinic the right reaches.
+
+    Raises Problem 403 for somebody who has that right nowhere, and 404 for what another clinic has:
+    that leaves an audit row, `refused`, with whoever it was of.
+    """
+    clinics = {a.clinic_id for a in acting_anywhere(user, right=right)}
+    wanted = uuid(public_id)
+    found = wanted and kind._default_manager.filter(public_id=wanted).first()
+    if not found:
+        raise Problem(404, "not_found")
+    if found.clinic_id not in clinics:
+        audit.record(
+            actor=user.id,
+            action=f"{right.partition('.')[0]}.refused",
+            clinic=found.clinic_id,
+            subject=found.public_id,
+        )
+        raise Problem(404, "not_found")
+    return found
 
 
 def require_caseload(user: Person) -> None:
