@@ -5,6 +5,7 @@ The table is written by hand and compared with the URLconf. A new route fails un
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from backend.audit.models import Entry
 from backend.care.models import Membership, Participant
+from backend.care.services import arrange_cover
 from scales.trends import compute_behind
 from tests.conftest import sign_in, submission
 
@@ -46,6 +48,20 @@ TABLE = {
     "POST api/v1/administrations": "401 201 201 403 403 403 403 403",
     "GET api/v1/administrations/<str:administration>": "401 200 404 200 404 404 404 404",
     "POST api/v1/administrations/<str:administration>/corrections": "401 201 404 403 403 403 403 403",
+    # The membership is Theo's, the care relationship Thea's with Ana.
+    "GET api/v1/staff": "401 403 403 403 403 403 403 200",
+    "POST api/v1/staff": "401 403 403 403 403 403 403 201",
+    "POST api/v1/staff/<str:membership>/end": "401 403 403 403 403 403 403 200",
+    "POST api/v1/staff/<str:membership>/suspend": "401 403 403 403 403 403 403 200",
+    "POST api/v1/staff/<str:membership>/restore": "401 403 403 403 403 403 403 200",
+    "POST api/v1/staff/<str:membership>/reset-second-factor": "401 403 403 403 403 403 403 202",
+    "GET api/v1/care-relationships": "401 403 403 403 403 403 403 200",
+    "POST api/v1/care-relationships": "401 403 403 403 403 403 403 201",
+    "POST api/v1/care-relationships/<str:care_relationship>/end": "401 403 403 403 403 403 403 200",
+    "GET api/v1/covers": "401 403 403 403 403 403 403 200",
+    "POST api/v1/covers": "401 403 403 403 403 403 403 201",
+    "POST api/v1/covers/<str:cover>/end": "401 403 403 403 403 403 403 200",
+    "POST api/v1/caseloads/<str:membership>/hand-over": "401 403 403 403 403 403 403 200",
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
     "GET welcome": PUBLIC,
@@ -60,6 +76,11 @@ SIGN_IN_ROUTES = {
     "account/email",
     "account/password/change",
     "account/phone",
+    "account/authenticators",
+    "account/authenticators/recovery-codes",
+    "account/authenticators/totp",
+    "auth/2fa/authenticate",
+    "auth/2fa/reauthenticate",
     "auth/code/confirm",
     "auth/email/verify",
     "auth/email/verify/resend",
@@ -74,6 +95,9 @@ SIGN_IN_ROUTES = {
     "config",
     "tokens/refresh",
 }
+
+# The operators' pages open to no access token: tests/operators walks them.
+OPERATORS = "operators/"
 
 # What an allowed cell must show, so that refusing everybody is no way to pass.
 BY_ANA_OR_THEA = ("ana", "thea")
@@ -119,6 +143,19 @@ SHOWS = {
     "POST api/v1/administrations/<str:administration>/corrections": {
         "ana": '"subscale":"self_kindness","value":1.0'
     },
+    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","role":"therapist"'},
+    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","role":"coordinator"'},
+    "POST api/v1/staff/<str:membership>/end": {"adam": '"ended_at":"2'},
+    "POST api/v1/staff/<str:membership>/suspend": {"adam": '"suspended_at":"2'},
+    "POST api/v1/staff/<str:membership>/restore": {"adam": '"suspended_at":null'},
+    "POST api/v1/staff/<str:membership>/reset-second-factor": {"adam": '{"status":"accepted"}'},
+    "GET api/v1/care-relationships": {"adam": '"ended_at":null,"ended_because":null'},
+    "POST api/v1/care-relationships": {"adam": '"ended_at":null,"ended_because":null'},
+    "POST api/v1/care-relationships/<str:care_relationship>/end": {"adam": '"ended_at":"2'},
+    "GET api/v1/covers": {"adam": '"ended_at":"2099-01-01T00:00:00+00:00"'},
+    "POST api/v1/covers": {"adam": '"ended_at":"2098-01-01T00:00:00+00:00"'},
+    "POST api/v1/covers/<str:cover>/end": {"adam": '"ended_at":"2'},
+    "POST api/v1/caseloads/<str:membership>/hand-over": {"adam": '{"moved":0}'},
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
     "GET welcome": dict.fromkeys(ROLES, "<h1>"),
@@ -147,7 +184,7 @@ def routes(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, Any]]
 
 
 ALL = dict(routes(get_resolver()))
-ROUTES = {route: view for route, view in ALL.items() if not route.startswith(SIGN_IN)}
+ROUTES = {route: view for route, view in ALL.items() if not route.startswith((SIGN_IN, OPERATORS))}
 UNTAKEN = [f"{method} {route}" for route in ROUTES for method in METHODS if f"{method} {route}" not in TABLE]
 HIDING = [row for row, cells in TABLE.items() if "404" in cells]
 
@@ -169,6 +206,7 @@ class World:
     users: dict[str, int]
     ana: Participant
     administration: str
+    staff: dict[str, str]
 
     def call(self, role: str, row: str, *, about: str | None = None, body: bytes | None = None) -> Any:
         """The answer to that role, about Ana or the id `about`, with a body the route takes or another."""
@@ -176,17 +214,33 @@ class World:
         address = (
             route.replace("<str:participant>", about or str(self.ana.public_id))
             .replace("<str:administration>", about or self.administration)
+            .replace("<str:membership>", about or self.staff["theo"])
+            .replace("<str:care_relationship>", about or self.staff["care"])
+            .replace("<str:cover>", about or self.staff["cover"])
             .replace("<str:code>", "scs-26")
             .replace("<str:version>", "1")
             .replace("<uidb64>/<token>", "MQ/no-such-link")
         )
         query = "?instrument=scs-26" if route.endswith("trends") else ""
-        data = orjson.dumps(body_for(row)) if body is None else body
+        data = orjson.dumps(body_for(row, self.staff)) if body is None else body
         return self.clients[role].generic(method, f"/{address}{query}", data, "application/json")
 
 
-def body_for(row: str) -> dict[str, Any]:
+def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
     """A new body that the route takes; {} where it takes none."""
+    if row == "POST api/v1/staff":
+        return {"email": "nina@cast.example", "role": "coordinator"}
+    if row == "POST api/v1/care-relationships":
+        return {"participant": staff["ben"], "therapist": staff["theo"]}
+    if row == "POST api/v1/covers":
+        return {
+            "therapist": staff["thea"],
+            "covered_by": staff["theo"],
+            "started_at": "2097-01-01T00:00:00Z",
+            "ended_at": "2098-01-01T00:00:00Z",
+        }
+    if row.endswith("/hand-over"):
+        return {"to": staff["thea"]}
     if row.endswith("/corrections"):
         return {"id": str(uuid4()), "responses": submission(answer=1)["responses"], "reason": "A slip."}
     if row == "POST api/v1/administrations":
@@ -238,7 +292,16 @@ def world(
         assert sent.status_code == 201
     compute_behind(now=timezone.now())
     users = {name: int(person.user_id or 0) for name, person in people.items()}
-    return World(clients, users, ana, mine["id"])
+    theas_care = thea.care_relationships.get()
+    cover = arrange_cover(
+        therapist=thea,
+        covered_by=theo,
+        started_at=datetime(2098, 1, 1, tzinfo=UTC),
+        ended_at=datetime(2099, 1, 1, tzinfo=UTC),
+    )
+    named = {"thea": thea, "theo": theo, "ben": ben, "care": theas_care, "cover": cover}
+    staff = {name: str(row.public_id) for name, row in named.items()}
+    return World(clients, users, ana, mine["id"], staff)
 
 
 def contents() -> dict[str, str]:

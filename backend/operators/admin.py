@@ -12,7 +12,7 @@ from django.contrib.admin import AdminSite, ModelAdmin, ShowFacets
 from django.contrib.admin.utils import display_for_value, label_for_field, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
-from django.db.models import F, Model, QuerySet, Value
+from django.db.models import BigIntegerField, F, Model, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -31,6 +31,7 @@ POLICY = (
 )
 LOOKUPS = {"", "exact", "isnull", "gte", "lt"}
 PAGE = 50
+NOBODY = Value(None, output_field=BigIntegerField())
 
 
 class OperatorSite(AdminSite):
@@ -64,9 +65,17 @@ class OperatorSite(AdminSite):
                     response.render()  # reads what is seen while it is still this transaction
                 access.keep(request, response)
             response.headers["Content-Security-Policy"] = POLICY
+            response.headers["Referrer-Policy"] = "same-origin"  # see accounts.web.Page
             return response
 
         return through
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The apps with their models, under our headings."""
+        listed = super().get_app_list(request, app_label)
+        for model in (model for app in listed for model in app["models"]):
+            model["name"] = Looking(model["model"], self).heading
+        return listed
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """The pages there are: of all, of one app, and those of each model."""
@@ -91,6 +100,7 @@ class Looking(ModelAdmin):
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         self.shown = SHOWN[model._meta.label]
         super().__init__(model, admin_site)
+        self.heading = self.shown.heading or str(self.opts.verbose_name_plural).capitalize()
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return self.shown.columns
@@ -133,18 +143,22 @@ class Looking(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """The model's rows, with the columns shown, and whose they are."""
         shown = self.shown
-        rows: QuerySet[Model] = self.model._default_manager.only(*shown.columns)
-        rows = rows.annotate(
-            seen_participant=F(shown.participant) if shown.participant else Value(None),
-            seen_clinic=F(shown.clinic) if shown.clinic else Value(None),
+        rows = super().get_queryset(request).only(*shown.columns)
+        return rows.annotate(
+            seen_participant=F(shown.participant) if shown.participant else NOBODY,
+            seen_clinic=F(shown.clinic) if shown.clinic else NOBODY,
         )
-        return rows
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         listed = super().get_changelist_instance(request)
         listed.result_list = list(listed.result_list)
         self._record(request, *listed.result_list)
         return listed
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {"title": self.heading, **(extra_context or {})})
 
     def change_view(
         self,
@@ -169,6 +183,7 @@ class Looking(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": str(self.opts.verbose_name).capitalize(),
             "opts": self.opts,
+            "heading": self.heading,
             "rows": rows,
         }
         return TemplateResponse(request, "operators/one.html", context)

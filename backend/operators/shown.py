@@ -15,12 +15,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The columns of a model, which of them narrow its list, and whose a row is for the audit."""
+    """The columns of a model, which of them narrow its list, whose a row is for the audit, and its heading
+    where the model's own would be odd."""
 
     columns: tuple[str, ...]
     filters: tuple[str, ...] = ()
     participant: str | None = None
     clinic: str | None = None
+    heading: str = ""
 
 
 OF_A_PARTICIPANT: Any = {"participant": "participant_id", "clinic": "participant__clinic_id"}
@@ -104,6 +106,7 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
                 "resolved_at",
             ),
             ("kind",),
+            heading="Quarantine",
             **OF_A_PARTICIPANT,
         ),
         "scales.Trend": Shown(
@@ -119,6 +122,7 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             ("id", "at", "actor", "action", "participant", "clinic", "subject", "request"),
             participant="participant",
             clinic="clinic",
+            heading="Audit entries",
         ),
         "demo.Mark": Shown(("id", "made_at")),
     }

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import structlog
 from django.db import transaction
 from django.http import HttpResponse
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -230,7 +229,7 @@ class Staff(View):
                 clinic_id=acting.clinic_id,
                 email=fields["email"].lower(),
                 role=Role(fields["role"]),
-                now=timezone.now(),
+                now=queries.clock(),
                 actor=who(request).id,
             )
             try:
@@ -249,7 +248,7 @@ class OneMember(View):
     def done(self, request: Request, membership: str) -> HttpResponse:
         found = access.managed(who(request), Membership, membership, right=STAFF)
         read_nothing(request._request)
-        changed = type(self).service(membership=found, now=timezone.now(), actor=who(request).id)
+        changed = type(self).service(membership=found, now=queries.clock(), actor=who(request).id)
         return answer(shown_member(changed))
 
 
@@ -303,7 +302,7 @@ class ResetSecondFactor(View):
         found = access.managed(who(request), Membership, membership, right=STAFF)
         read_nothing(request._request)
         services.reset_second_factor(
-            membership=found, clinics=clinics, now=timezone.now(), actor=who(request).id
+            membership=found, clinics=clinics, now=queries.clock(), actor=who(request).id
         )
         return answer({"status": "accepted"}, 202)
 
@@ -344,7 +343,7 @@ class CareRelationships(View):
         if therapist.clinic_id != participant.clinic_id:
             raise Problem(404, "not_found")
         begun, new = services.start_care(
-            participant_id=participant.id, therapist=therapist, now=timezone.now(), actor=user.id
+            participant_id=participant.id, therapist=therapist, now=queries.clock(), actor=user.id
         )
         return answer(shown_care(begun), 201 if new else 200)
 
@@ -357,7 +356,7 @@ class EndCareRelationship(View):
         """End a care relationship, from the next request on."""
         found = access.managed(who(request), CareRelationship, care_relationship, right=CARE)
         read_nothing(request._request)
-        ended = services.end_care(relationship=found, now=timezone.now(), actor=who(request).id)
+        ended = services.end_care(relationship=found, now=queries.clock(), actor=who(request).id)
         return answer(shown_care(ended))
 
 
@@ -397,7 +396,7 @@ class Covers(View):
             covered_by=covered_by,
             started_at=fields["started_at"],
             ended_at=fields["ended_at"],
-            now=timezone.now(),
+            now=queries.clock(),
             actor=user.id,
         )
         return answer(shown_cover(arranged), 201 if new else 200)
@@ -411,7 +410,8 @@ class EndCover(View):
         """End a cover, from the next request on."""
         found = access.managed(who(request), Cover, cover, right=CARE)
         read_nothing(request._request)
-        return answer(shown_cover(services.end_cover(cover=found, now=timezone.now(), actor=who(request).id)))
+        ended = services.end_cover(cover=found, now=queries.clock(), actor=who(request).id)
+        return answer(shown_cover(ended))
 
 
 class HandOver(View):
@@ -432,7 +432,7 @@ class HandOver(View):
             giver=giver,
             taker=taker,
             because=fields.get("reason"),
-            now=timezone.now(),
+            now=queries.clock(),
             actor=who(request).id,
         )
         return answer({"moved": moved})

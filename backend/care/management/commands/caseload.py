@@ -3,12 +3,11 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from backend.care.management.commands.staff import the_membership
 from backend.care.models import CareRelationship
 from backend.care.roles import Role
-from backend.care.staff import services
+from backend.care.staff import queries, services
 from backend.command import MachineCommand
 
 
@@ -29,7 +28,7 @@ class Command(MachineCommand):
             giver=the_membership(options, email=options["giver"], role=Role.THERAPIST),
             taker=the_membership(options, email=options["taker"], role=Role.THERAPIST),
             because=options["reason"],
-            now=timezone.now(),
+            now=queries.clock(),
             actor=None,
         )
         self.stdout.write(f"Handed over: {moved}.")

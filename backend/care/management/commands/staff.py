@@ -5,7 +5,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.core.validators import validate_email
-from django.utils import timezone
 
 from backend.accounts import services as accounts
 from backend.care import roles
@@ -52,7 +51,7 @@ class Command(MachineCommand):
             self.stdout.write(f"{membership.user.email} has no second factor now, and is signed out.")
         else:
             service, words = CHANGES[action]
-            changed = service(membership=the_membership(options), now=timezone.now(), actor=None)
+            changed = service(membership=the_membership(options), now=queries.clock(), actor=None)
             self.stdout.write(f"{changed.user.email}, {changed.role}, {words}.")
 
     def _list(self, clinic: str | None) -> None:
@@ -78,7 +77,7 @@ class Command(MachineCommand):
             clinic_id=the_clinic(options["clinic"]).pk,
             email=email,
             role=Role(options["role"]),
-            now=timezone.now(),
+            now=queries.clock(),
             actor=None,
         )
         self.stdout.write(f"{email} is {'now' if new else 'already'} {added.role} at {added.clinic.name}.")
