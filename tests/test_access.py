@@ -299,7 +299,7 @@ def world(
         started_at=datetime(2098, 1, 1, tzinfo=UTC),
         ended_at=datetime(2099, 1, 1, tzinfo=UTC),
     )
-    named = {"thea": thea, "theo": theo, "ben": ben, "care": theas_care, "cover": cover}
+    named: dict[str, Any] = {"thea": thea, "theo": theo, "ben": ben, "care": theas_care, "cover": cover}
     staff = {name: str(row.public_id) for name, row in named.items()}
     return World(clients, users, ana, mine["id"], staff)
 

@@ -143,11 +143,13 @@ class Looking(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """The model's rows, with the columns shown, and whose they are."""
         shown = self.shown
-        rows = super().get_queryset(request).only(*shown.columns)
-        return rows.annotate(
-            seen_participant=F(shown.participant) if shown.participant else NOBODY,
-            seen_clinic=F(shown.clinic) if shown.clinic else NOBODY,
-        )
+        rows: QuerySet[Model] = super().get_queryset(request).only(*shown.columns)
+        whose: dict[str, Any] = {
+            "seen_participant": F(shown.participant) if shown.participant else NOBODY,
+            "seen_clinic": F(shown.clinic) if shown.clinic else NOBODY,
+        }
+        seen: QuerySet[Model] = rows.annotate(**whose)
+        return seen
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         listed = super().get_changelist_instance(request)

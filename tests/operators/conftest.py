@@ -44,7 +44,7 @@ def code(user: User) -> str:
     if left < 4:
         sleep(left)
     secret = Authenticator.objects.get(user=user, type="totp").data["secret"]
-    return format_hotp_value(hotp_value(secret, int(time()) // PERIOD))
+    return str(format_hotp_value(hotp_value(secret, int(time()) // PERIOD)))
 
 
 def signed_in(user: User) -> Client:
@@ -65,5 +65,5 @@ def olgas(olga: User) -> Client:
     session.set_expiry(access.IDLE)
     session.save()
     client = browser()
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = str(session.session_key)
     return client

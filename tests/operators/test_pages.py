@@ -148,7 +148,7 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     session = {"id": str(uuid4()), "started_at": "2026-03-27T10:00:00+01:00", "substance": "ayahuasca"}
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
-    User.objects.filter(pk=ana.user_id).update(email=f"{CANARY}@cast.example", password=CANARY)
+    User.objects.filter(participant=ana).update(email=f"{CANARY}@cast.example", password=CANARY)
     # A passkey has a name that its owner chose, and allauth's own text for it is that name.
     Authenticator.objects.create(
         user_id=ana.user_id, type="recovery_codes", data={"name": CANARY, "secret": CANARY}
@@ -385,7 +385,8 @@ def test_no_page_takes_anything(ana: Participant, olgas: Client) -> None:
     ["care/participant/add/", "care/participant/{pk}/delete/", "care/participant/{pk}/change/",
      "care/participant/{pk}/history/", "password_change/", "jsi18n/", "autocomplete/", "login/", "logout/",
      "r/1/1/", "account/emailaddress/", "sessions/session/", "admin/logentry/", "care/participant/0/",
-     "nothing/", "care/participant/x/", "care/participant/99999999999999999999999/", "scales/administration/%00/"],
+     "nothing/", "care/participant/x/",
+     "care/participant/99999999999999999999999/", "scales/administration/%00/"],
 )  # fmt: skip
 def test_there_is_nothing_else(ana: Participant, olgas: Client, address: str) -> None:
     answer = olgas.get("/operators/" + address.format(pk=ana.pk))

@@ -1,5 +1,6 @@
 """An operator signs in with both factors, and nobody else opens anything."""
 
+from datetime import timedelta
 from time import time
 
 import pytest
@@ -150,7 +151,7 @@ def test_half_an_hour_without_a_look_and_it_is_over(olga: User, olgas: Client) -
     key = olgas.cookies["sessionid"].value
     left = Session.objects.get(pk=key).expire_date - timezone.now()
     assert 1790 < left.total_seconds() <= 1800
-    Session.objects.filter(pk=key).update(expire_date=timezone.now() + timezone.timedelta(minutes=1))
+    Session.objects.filter(pk=key).update(expire_date=timezone.now() + timedelta(minutes=1))
 
     assert home(olgas) == (200, None)  # and a look gives it another half hour
     left = Session.objects.get(pk=key).expire_date - timezone.now()
@@ -231,7 +232,7 @@ def test_a_session_made_elsewhere_opens_nothing(olga: User) -> None:
     session[HASH_SESSION_KEY] = olga.get_session_auth_hash()
     session.save()
     client = browser()
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = str(session.session_key)
 
     assert home(client) == AWAY
 
