@@ -71,6 +71,9 @@ CODES: dict[str, str] = {
     "not_enabled": "This instrument is not switched on here.",
     # What stands against it
     "conflict": "This id is already taken with other content.",
+    "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",
+    "last_admin": "Nobody else administers this clinic: add another administrator first.",
+    "membership_ended": "This membership is over; add the person again.",
     # Us
     "unavailable": "A part of the service is not available; nothing was stored. Try again.",
     "internal": "Something went wrong here. Quote the X-Request-Id of this answer.",

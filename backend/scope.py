@@ -102,9 +102,9 @@ def listed(keys: Iterable[int]) -> str:
     return "{" + ",".join(map(str, keys)) + "}"
 
 
-def grant_clinic(key: int) -> None:
-    """Nothing; until the transaction ends, that clinic's own tables are there."""
-    _set(clinics=listed([key]))
+def grant_clinics(keys: Iterable[int]) -> None:
+    """Nothing; until the transaction ends, these clinics' people are there, and who cares for whom."""
+    _set(clinics=listed(keys))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from backend.logs import logging_config
@@ -46,6 +47,8 @@ ALLOWED_HOSTS = [urlsplit(PUBLIC_URL).hostname or "", "127.0.0.1", "localhost", 
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 INSTALLED_APPS = [
+    "backend.operators",  # before the admin: its templates take the place of the admin's
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
@@ -66,6 +69,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.middleware.RequestMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.middleware.SignInBodyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -81,9 +85,22 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
     }
 ]
+
+# The one app with files to serve is Django's admin, so they are served from where they lie.
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(django.__file__).parent / "contrib" / "admin" / "static"
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+WHITENOISE_MAX_AGE = 3600
+# Our admin changes nothing, so it has no messages to give: what is missing here is what would give them.
+SILENCED_SYSTEM_CHECKS = ["admin.E404", "admin.E406", "admin.E409"]
 
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -145,7 +162,9 @@ HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 200 * 24 * 3600
 HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED = True
 SESSION_COOKIE_AGE = 200 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
+CSRF_COOKIE_HTTPONLY, CSRF_COOKIE_SAMESITE = True, "Strict"
 SESSION_SAVE_EVERY_REQUEST = False
+MFA_TOTP_ISSUER = "Selfkind"
 
 # Without a mail server, messages are kept as files: a code can still be read by the operator.
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
@@ -181,6 +200,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {"CareEndedBecause": "backend.care.models.CareRelationship.Because"},
     "DISABLE_ERRORS_AND_WARNINGS": False,
     "LICENSE": {"name": "Apache-2.0"},
 }

@@ -7,6 +7,9 @@ from backend import health
 from backend.accounts import api as accounts
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
+from backend.care.staff import api as staff
+from backend.operators.admin import site as operators
+from backend.operators.web import SecondFactor, SignIn, SignOut
 from backend.schema import Schema
 from scales import api as scales
 
@@ -21,6 +24,16 @@ api: list[URLPattern | URLResolver] = [
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),
     path("participants/<str:participant>/administrations", scales.ParticipantAdministrations.as_view()),
     path("participants/<str:participant>/trends", scales.ParticipantTrends.as_view()),
+    path("staff", staff.Staff.as_view()),
+    path("staff/<str:membership>/end", staff.EndMembership.as_view()),
+    path("staff/<str:membership>/suspend", staff.SuspendMembership.as_view()),
+    path("staff/<str:membership>/restore", staff.RestoreMembership.as_view()),
+    path("staff/<str:membership>/reset-second-factor", staff.ResetSecondFactor.as_view()),
+    path("care-relationships", staff.CareRelationships.as_view()),
+    path("care-relationships/<str:care_relationship>/end", staff.EndCareRelationship.as_view()),
+    path("covers", staff.Covers.as_view()),
+    path("covers/<str:cover>/end", staff.EndCover.as_view()),
+    path("caseloads/<str:membership>/hand-over", staff.HandOver.as_view()),
     path("instruments", scales.Instruments.as_view()),
     path("instruments/<str:code>", scales.NewestInstrument.as_view()),
     path("instruments/<str:code>/versions/<str:version>", scales.InstrumentVersion.as_view()),
@@ -34,6 +47,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.Ready.as_view()),
     path("api/v1/", include(api)),
     path("_allauth/", include("allauth.headless.urls")),
+    path("operators/sign-in", SignIn.as_view(), name="operators-sign-in"),
+    path("operators/second-factor", SecondFactor.as_view(), name="operators-second-factor"),
+    path("operators/sign-out", SignOut.as_view(), name="operators-sign-out"),
+    path("operators/", operators.urls),
     path("welcome", WelcomeDone.as_view(), name="welcome-done"),
     path("welcome/<uidb64>/<token>", Welcome.as_view(), name="welcome"),
 ]

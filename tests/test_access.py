@@ -6,6 +6,8 @@ fails until it has its row.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +27,7 @@ from backend.audit.models import Entry
 from backend.care import roles
 from backend.care.models import Membership, Participant
 from backend.care.roles import Reach, Role
+from backend.care.services import arrange_cover
 from scales.trends import compute_behind
 from tests.conftest import sign_in, submission
 
@@ -95,6 +98,12 @@ def anas_alone(done: int) -> str:
     return _cells(lambda one: done if one.own else 404)
 
 
+def clinic_wide(right: str, done: int = 200) -> str:
+    """Cells of a route about a whole clinic, for those whose right reaches one."""
+    reach = roles.TABLE[right]
+    return _cells(lambda one: done if any(reach.get(r) == Reach.CLINIC for r in one.anywhere) else 403)
+
+
 def by_role(right: str) -> str:
     """Cells of a list that holds what one may see, for those who may see any of it."""
     return _cells(lambda one: 200 if set(one.anywhere) & set(roles.TABLE[right]) else 403)
@@ -121,6 +130,20 @@ TABLE = {
     "POST api/v1/administrations": own("administration.recorded", 201),
     "GET api/v1/administrations/<str:administration>": about("administration.read"),
     "POST api/v1/administrations/<str:administration>/corrections": own_named("administration.opened", 201),
+    # The membership is Theo's, the care relationship Thea's with Ana.
+    "GET api/v1/staff": clinic_wide("staff.managed"),
+    "POST api/v1/staff": clinic_wide("staff.managed", 201),
+    "POST api/v1/staff/<str:membership>/end": clinic_wide("staff.managed"),
+    "POST api/v1/staff/<str:membership>/suspend": clinic_wide("staff.managed"),
+    "POST api/v1/staff/<str:membership>/restore": clinic_wide("staff.managed"),
+    "POST api/v1/staff/<str:membership>/reset-second-factor": clinic_wide("staff.managed", 202),
+    "GET api/v1/care-relationships": clinic_wide("care.managed"),
+    "POST api/v1/care-relationships": clinic_wide("care.managed", 201),
+    "POST api/v1/care-relationships/<str:care_relationship>/end": clinic_wide("care.managed"),
+    "GET api/v1/covers": clinic_wide("care.managed"),
+    "POST api/v1/covers": clinic_wide("care.managed", 201),
+    "POST api/v1/covers/<str:cover>/end": clinic_wide("care.managed"),
+    "POST api/v1/caseloads/<str:membership>/hand-over": clinic_wide("care.managed"),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
     "GET welcome": PUBLIC,
@@ -162,6 +185,8 @@ SIGN_IN_ROUTES = {
 }
 
 ANAS_PHONE = "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e3f"
+# The operators' pages open to no access token: tests/operators walks them.
+OPERATORS = "operators/"
 
 # What an allowed cell must show, so that refusing everybody is no way to pass.
 CLINICAL = ("ana", "thea", "cass", "sam")  # who sees Ana's answers
@@ -218,6 +243,21 @@ SHOWS = {
     "POST api/v1/administrations/<str:administration>/corrections": {
         "ana": '"subscale":"self_kindness","value":1.0'
     },
+    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","role":"therapist"'},
+    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","role":"coordinator"'},
+    "POST api/v1/staff/<str:membership>/end": {"adam": '"ended_at":"2'},
+    "POST api/v1/staff/<str:membership>/suspend": {"adam": '"suspended_at":"2'},
+    "POST api/v1/staff/<str:membership>/restore": {"adam": '"suspended_at":null'},
+    "POST api/v1/staff/<str:membership>/reset-second-factor": {"adam": '{"status":"accepted"}'},
+    "GET api/v1/care-relationships": dict.fromkeys(("cora", "adam"), '"ended_at":null,"ended_because":null'),
+    "POST api/v1/care-relationships": dict.fromkeys(("cora", "adam"), '"ended_at":null,"ended_because":null'),
+    "POST api/v1/care-relationships/<str:care_relationship>/end": dict.fromkeys(
+        ("cora", "adam"), '"ended_at":"2'
+    ),
+    "GET api/v1/covers": dict.fromkeys(("cora", "adam"), '"ended_at":"2099-01-01T00:00:00+00:00"'),
+    "POST api/v1/covers": dict.fromkeys(("cora", "adam"), '"ended_at":"9000-01-01T00:00:00+00:00"'),
+    "POST api/v1/covers/<str:cover>/end": dict.fromkeys(("cora", "adam"), '"ended_at":"2'),
+    "POST api/v1/caseloads/<str:membership>/hand-over": dict.fromkeys(("cora", "adam"), '{"moved":0}'),
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
     "GET welcome": dict.fromkeys(ROLES, "<h1>"),
@@ -226,7 +266,10 @@ SHOWS = {
 }
 
 # Fields a route takes beyond those of `body_for`.
-OPTIONAL: dict[str, tuple[str, ...]] = {}
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "POST api/v1/staff": ("clinic",),
+    "POST api/v1/caseloads/<str:membership>/hand-over": ("reason",),
+}
 
 # What Thea's reading of Ana is recorded as.
 READ_AS = {
@@ -249,7 +292,7 @@ def routes(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, Any]]
 
 
 ALL = dict(routes(get_resolver()))
-ROUTES = {route: view for route, view in ALL.items() if not route.startswith(SIGN_IN)}
+ROUTES = {route: view for route, view in ALL.items() if not route.startswith((SIGN_IN, OPERATORS))}
 UNTAKEN = [f"{method} {route}" for route in ROUTES for method in METHODS if f"{method} {route}" not in TABLE]
 HIDING = [row for row, cells in TABLE.items() if "404" in cells]
 # Whose looks for one's own only, and so never finds another's that it would refuse.
@@ -273,6 +316,7 @@ class World:
     users: dict[str, int]
     ana: Participant
     administration: str
+    staff: dict[str, str]
 
     def call(self, role: str, row: str, *, about: str | None = None, body: bytes | None = None) -> Any:
         """The answer to that role, about Ana or the id `about`, with a body the route takes or another."""
@@ -281,17 +325,37 @@ class World:
             route.replace("<str:participant>", about or str(self.ana.public_id))
             .replace("<str:administration>", about or self.administration)
             .replace("<str:device>", about or ANAS_PHONE)
+            .replace("<str:membership>", about or self.staff["theo"])
+            .replace("<str:care_relationship>", about or self.staff["care"])
+            .replace("<str:cover>", about or self.staff["cover"])
             .replace("<str:code>", "scs-26")
             .replace("<str:version>", "1")
             .replace("<uidb64>/<token>", "MQ/no-such-link")
         )
         query = "?instrument=scs-26" if route.endswith("trends") else ""
-        data = orjson.dumps(body_for(row)) if body is None else body
+        data = orjson.dumps(body_for(row, self.staff)) if body is None else body
         return self.clients[role].generic(method, f"/{address}{query}", data, "application/json")
 
 
-def body_for(row: str) -> dict[str, Any]:
+# So that what one of the cast makes is new for the next.
+THERAPISTS, YEARS = cycle(("theo", "cass", "thea")), count(2100)
+
+
+def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
     """A new body that the route takes; {} where it takes none."""
+    if row == "POST api/v1/staff":
+        return {"email": "nina@cast.example", "role": "coordinator"}
+    if row == "POST api/v1/care-relationships":
+        return {"participant": staff["ben"], "therapist": staff[next(THERAPISTS)]}
+    if row == "POST api/v1/covers":
+        return {
+            "therapist": staff["thea"],
+            "covered_by": staff["theo"],
+            "started_at": f"{next(YEARS)}-01-01T00:00:00Z",
+            "ended_at": "9000-01-01T00:00:00Z",
+        }
+    if row.endswith("/hand-over"):
+        return {"to": staff["thea"]}
     if row.endswith("/corrections"):
         return {"id": str(uuid4()), "responses": submission(answer=1)["responses"], "reason": "A slip."}
     if row == "PATCH api/v1/me/devices/<str:device>":
@@ -353,7 +417,23 @@ def world(
         assert sent.status_code == 201
     compute_behind(now=timezone.now())
     users = {name: int(person.user_id or 0) for name, person in people.items()}
-    return World(clients, users, ana, mine["id"])
+    theas_care = thea.care_relationships.get()
+    cover = arrange_cover(
+        therapist=thea,
+        covered_by=theo,
+        started_at=datetime(2098, 1, 1, tzinfo=UTC),
+        ended_at=datetime(2099, 1, 1, tzinfo=UTC),
+    )
+    named: dict[str, Any] = {
+        "thea": thea,
+        "theo": theo,
+        "cass": cass,
+        "ben": ben,
+        "care": theas_care,
+        "cover": cover,
+    }
+    staff = {name: str(row.public_id) for name, row in named.items()}
+    return World(clients, users, ana, mine["id"], staff)
 
 
 def contents() -> dict[str, str]:
@@ -511,11 +591,11 @@ WRITES = [row for row in TABLE if row.split(" ")[0] in ("POST", "PUT", "PATCH") 
 @pytest.mark.parametrize("row", WRITES)
 def test_no_route_takes_a_field_that_is_not_its_own(world: World, row: str) -> None:
     role = next(role for role in allowed(row) if role != "anonymous")
-    taken = {*body_for(row), *OPTIONAL.get(row, ())}
+    taken = {*body_for(row, world.staff), *OPTIONAL.get(row, ())}
     before = contents()
 
     answers = {
-        name: world.call(role, row, body=orjson.dumps({**body_for(row), name: 1})).status_code
+        name: world.call(role, row, body=orjson.dumps({**body_for(row, world.staff), name: 1})).status_code
         for name in SMUGGLED
         if name not in taken
     }

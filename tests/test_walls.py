@@ -59,6 +59,7 @@ OPEN = {
     "auth_group_permissions",
     "auth_permission",
     "demo_mark",
+    "django_admin_log",
     "django_content_type",
     "django_migrations",
     "django_session",
@@ -68,7 +69,9 @@ OPEN = {
 # Who may see everything, and why nobody's request can come by: commands, and work that looks for work.
 SEE_EVERYTHING = {
     "backend/care/management/commands/clinic.py",
+    "backend/command.py",
     "backend/demo/management/commands/demo.py",
+    "backend/operators/admin.py",
     "scales/services.py",
     "scales/trends.py",
 }
@@ -187,13 +190,14 @@ def test_a_scope_of_one_clinic_shows_its_staff_and_nobodys_answers(
         (rowan, {t: OF_CLINICS[t] for t in OF_CLINICS if "cover" not in t}),
     ):
         with scope.participants([]):
-            scope.grant_clinic(clinic.pk)
+            scope.grant_clinics([clinic.pk])
             assert {table: rows(table, whose) for table, whose in tables.items()} == {
                 table: {clinic.pk} for table in tables
             }
+            assert rows("care_participant", "clinic_id") == {clinic.pk}
             assert {table: rows(table, whose) for table, whose in OF_PARTICIPANTS.items()} == {
                 table: set() for table in OF_PARTICIPANTS
-            }
+            } | {"care_participant": rows("care_participant", "id")}
 
 
 def test_a_scope_ends_with_its_transaction(ana: Participant, nothing_set: None) -> None:

@@ -15,7 +15,6 @@ from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
 from allauth.account.utils import url_str_to_user_pk
 from allauth.headless.internal.sessionkit import lookup_session
 from django.contrib.auth import SESSION_KEY
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
 
@@ -128,7 +127,7 @@ def _session(request: HttpRequest) -> Any:
 
 def _by_address(body: Mapping[str, Any], session: Any) -> Subject | None:
     email = body.get("email")
-    return Subject(_account_of(email)) if isinstance(email, str) and email.strip() else None
+    return Subject(throttle.account_of(email)) if isinstance(email, str) and email.strip() else None
 
 
 def _signed_in(body: Mapping[str, Any], session: Any) -> Subject | None:
@@ -164,20 +163,6 @@ def _sent(what: str, session: Any, state: Any) -> Subject | None:
     user = state.get("user_id")
     account = Account(int(user)) if user else Account(None, str(state.get("email", "")))
     return Subject(account, f"{what} {session.session_key} {state['at']}")
-
-
-def _account_of(email: str) -> Account:
-    """Whose address it is, so that a person's several count as one. One statement, found or not."""
-    address = email.strip().lower()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT user_id FROM (SELECT user_id, verified::int FROM account_emailaddress WHERE email = %s"
-            " UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s) AS whose (user_id, verified)"
-            " ORDER BY verified DESC, user_id LIMIT 1",
-            [address, address],
-        )
-        row = cursor.fetchone()
-    return Account(row[0]) if row else Account(None, address)
 
 
 # Half signed in, in the wrong state, or with a session that is over: right, or not looked at.

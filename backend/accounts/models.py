@@ -27,6 +27,8 @@ class User(AbstractBaseUser):
 
     email = models.EmailField(max_length=254, unique=True, null=True)
     is_active = models.BooleanField(default=True)
+    # Keeps the machine running: the pages under /operators/, and nothing of a clinic's.
+    is_operator = models.BooleanField(default=False, db_default=False)
     joined_at = models.DateTimeField(default=timezone.now)
     # Goes into every session's fingerprint. A new one ends them all, those we keep no list of included.
     session_salt = models.CharField(max_length=32, default="", db_default="")

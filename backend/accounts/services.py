@@ -4,6 +4,7 @@ from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
@@ -83,18 +84,19 @@ def reset_password_link(*, user: User, by: User) -> str:
 
 
 @transaction.atomic
-def reset_second_factor(*, user: User, by: User) -> None:
+def reset_second_factor(*, user: User, by: User | None) -> None:
     """Nothing; authenticator app, passkeys and recovery codes are gone, and every session is over.
 
     The user signs in with the first factor and sets up a new second one. A password of less than 15
     characters no longer counts then: give them `reset_password_link` as well. Whether `by` may, the
     caller has checked; that it is somebody else is checked here: raises Problem 403 `not_allowed`.
+    `by` is None where it is done at the machine.
     """
     _require_a_second_person(user, by)
     Authenticator.objects.filter(user=user).delete()
     end_sessions(user=user)
     throttle.recover(user=user.pk)
-    audit.record(actor=by.pk, action="second_factor.reset_by_staff", subject=user.pk)
+    audit.record(actor=by.pk if by else None, action="second_factor.reset_by_staff", subject=user.pk)
 
 
 @transaction.atomic
@@ -124,6 +126,34 @@ def revoke_device(*, user: int, installation: UUID) -> None:
     audit.record(actor=user, action="device.revoked", subject=installation)
 
 
-def _require_a_second_person(user: User, by: User) -> None:
-    if user.pk == by.pk:
+def _require_a_second_person(user: User, by: User | None) -> None:
+    if by is not None and user.pk == by.pk:
         raise Problem(403, "not_allowed", "Another member of staff has to do this for you.")
+
+
+@transaction.atomic
+def create_operator(*, email: str) -> User:
+    """A new operator, who has neither a password nor a second factor yet."""
+    user = create_user(email=email, password=None)
+    user.is_operator = True
+    user.save(update_fields=["is_operator"])
+    audit.record(actor=None, action="operator.created", subject=user.pk)
+    return user
+
+
+@transaction.atomic
+def end_operator(*, user: User) -> None:
+    """Nothing; the user is no operator any more, from their next request on."""
+    user.is_operator = False
+    user.save(update_fields=["is_operator"])
+    audit.record(actor=None, action="operator.ended", subject=user.pk)
+
+
+@transaction.atomic
+def enrol_totp(*, user: User) -> str:
+    """The secret of a new second factor (TOTP) of the user's, in place of all they had before."""
+    reset_second_factor(user=user, by=None)
+    secret: str = generate_totp_secret()
+    TOTP.activate(user, secret)
+    audit.record(actor=None, action="second_factor.enrolled", subject=user.pk)
+    return secret

@@ -78,6 +78,20 @@ class Admitted:
     place: str
 
 
+def account_of(email: str) -> Account:
+    """Whose address it is, so that a person's several count as one. One statement, found or not."""
+    address = email.strip().lower()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT user_id FROM (SELECT user_id, verified::int FROM account_emailaddress WHERE email = %s"
+            " UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s) AS whose (user_id, verified)"
+            " ORDER BY verified DESC, user_id LIMIT 1",
+            [address, address],
+        )
+        row = cursor.fetchone()
+    return Account(row[0]) if row else Account(None, address)
+
+
 class Throttled(Exception):
     """Too many. `retry_after` seconds say when there is room again."""
 

@@ -31,6 +31,8 @@ class Page(ContextMixin, View):
         handle = super().dispatch if known else self.http_method_not_allowed
         response = handle(request, *args, **kwargs)
         response["Content-Security-Policy"] = _POLICY
+        # Under `no-referrer` a browser sends its form with "Origin: null", and Django refuses that.
+        response["Referrer-Policy"] = "same-origin"
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

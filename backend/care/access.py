@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -21,7 +21,7 @@ from backend import scope
 from backend.accounts.authentication import AccessToken, SignedInUser, require_second_factor
 from backend.audit import services as audit
 from backend.care import roles
-from backend.care.models import Membership
+from backend.care.models import CareRelationship, Cover, Membership
 from backend.errors import Fault, Problem
 from backend.logs import request_id
 from backend.wire import uuid
@@ -149,10 +149,15 @@ def participants_of_a_job(keys: Iterable[int]) -> Iterator[dict[int, SeenPartici
 
 
 def memberships(user: Person) -> list[Membership]:
-    """The user's memberships of today, with their clinics."""
+    """The user's memberships of today that are not suspended, with their clinics."""
     return list(
         Membership.objects.select_related("clinic")
-        .filter(Q(ended_at__isnull=True) | Q(ended_at__gt=Now()), user_id=user.id, started_at__lte=Now())
+        .filter(
+            Q(ended_at__isnull=True) | Q(ended_at__gt=Now()),
+            user_id=user.id,
+            started_at__lte=Now(),
+            suspended_at__isnull=True,
+        )
         .order_by("id")
     )
 
@@ -179,18 +184,43 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
     Raises Problem 403 `not_allowed` for somebody without it, there or anywhere, and 422 at `/clinic` for
     somebody with it in several clinics who names none.
     """
-    _hold_to_second_factor(user)
-    may = [
-        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
-        for m in memberships(user)
-        if m.role in roles.clinic_wide(right) and clinic in (None, m.clinic.public_id)
-    ]
+    may = [a for a in acting_anywhere(user, right=right) if clinic in (None, a.clinic)]
     if not may:
         raise Problem(403, "not_allowed")
     if len({m.clinic_id for m in may}) > 1:
         raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
-    scope.grant_clinic(may[0].clinic_id)
+    scope.grant_clinics([may[0].clinic_id])
     return may[0]
+
+
+def acting_anywhere(user: Person, *, right: str) -> list[Acting]:
+    """Every membership that gives the user that right over a whole clinic. Raises Problem 403 for none."""
+    _hold_to_second_factor(user)
+    may = [
+        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
+        for m in memberships(user)
+        if m.role in roles.clinic_wide(right)
+    ]
+    if not may:
+        raise Problem(403, "not_allowed")
+    scope.grant_clinics({a.clinic_id for a in may})
+    return may
+
+
+Managed = TypeVar("Managed", Membership, CareRelationship, Cover)
+
+
+def managed(user: Person, kind: type[Managed], public_id: str, *, right: str) -> Managed:
+    """The membership, care relationship or cover of that public id, of a clinic the right reaches.
+
+    Raises Problem 403 for somebody who has that right nowhere, and 404 for what no clinic of theirs has.
+    """
+    clinics = [a.clinic_id for a in acting_anywhere(user, right=right)]
+    wanted = uuid(public_id)
+    found = wanted and kind._default_manager.filter(public_id=wanted, clinic__in=clinics).first()
+    if not found:
+        raise Problem(404, "not_found")
+    return found
 
 
 def require_caseload(user: Person) -> None:

@@ -48,6 +48,8 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=[(role.value, role.value) for role in roles.STAFF])
     started_at = models.DateTimeField(default=now)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # Gives no right while it is set. Care that others give in a suspended therapist's place goes on.
+    suspended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -98,11 +100,22 @@ class CareRelationship(models.Model):
     That the clinic is both people's is a foreign key each, in the migration.
     """
 
+    class Because(models.TextChoices):
+        """Why a caseload, or one participant, went on to another therapist."""
+
+        AWAY = "away"
+        LEFT = "left"
+        WORKLOAD = "workload"
+        ASKED = "asked"  # by the participant
+        OTHER = "other"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+")
     participant = models.ForeignKey(Participant, models.PROTECT, related_name="care_relationships")
     therapist = models.ForeignKey(Membership, models.PROTECT, related_name="care_relationships")
     started_at = models.DateTimeField(default=now)
     ended_at = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=16, choices=Because, null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -114,6 +127,11 @@ class CareRelationship(models.Model):
             models.CheckConstraint(
                 condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
                 name="care_ends_after_start",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_because__isnull=True)
+                | Q(ended_because__in=["away", "left", "workload", "asked", "other"], ended_at__isnull=False),
+                name="care_ended_because_known",
             ),
         ]
 
@@ -127,6 +145,7 @@ class Cover(models.Model):
     Both are members of one clinic's staff; that is a foreign key each, in the migration.
     """
 
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+")
     therapist = models.ForeignKey(Membership, models.PROTECT, related_name="covers")
     covered_by = models.ForeignKey(Membership, models.PROTECT, related_name="covering")
@@ -137,6 +156,7 @@ class Cover(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(ended_at__gte=F("started_at")), name="cover_ends_after_start"),
             models.CheckConstraint(condition=~Q(therapist=F("covered_by")), name="cover_is_by_somebody_else"),
+            models.UniqueConstraint(fields=["therapist", "covered_by", "started_at"], name="cover_once"),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What happens to people and their dosing sessions."""
+"""What happens to people and their dosing sessions. `actor` is the user who did it: None at the machine."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,10 +27,12 @@ def create_clinic(*, name: str, second_factor: bool = True) -> Clinic:
 
 
 @transaction.atomic
-def add_member(*, clinic: Clinic, user: User, role: Role, started_at: datetime) -> Membership:
+def add_member(
+    *, clinic: Clinic, user: User, role: Role, started_at: datetime, actor: int | None = None
+) -> Membership:
     """The user's new membership of the clinic's staff."""
     membership = Membership.objects.create(clinic=clinic, user=user, role=role, started_at=started_at)
-    audit.record(actor=None, action="membership.started", clinic=clinic.pk, subject=membership.pk)
+    audit.record(actor=actor, action="membership.started", clinic=clinic.pk, subject=membership.pk)
     return membership
 
 
@@ -47,15 +49,26 @@ def enrol_participant(
 
 
 @transaction.atomic
-def start_care(*, participant: Participant, therapist: Membership, started_at: datetime) -> CareRelationship:
+def start_care(
+    *,
+    participant: Participant,
+    therapist: Membership,
+    started_at: datetime,
+    ended_at: datetime | None = None,
+    actor: int | None = None,
+) -> CareRelationship:
     """The new care relationship. Therapist and participant are of one clinic."""
     if participant.clinic_id != therapist.clinic_id:
         raise ValueError("A care relationship stays within one clinic.")
     care = CareRelationship.objects.create(
-        clinic_id=participant.clinic_id, participant=participant, therapist=therapist, started_at=started_at
+        clinic_id=participant.clinic_id,
+        participant=participant,
+        therapist=therapist,
+        started_at=started_at,
+        ended_at=ended_at,
     )
     audit.record(
-        actor=None,
+        actor=actor,
         action="care.started",
         participant=participant.pk,
         clinic=participant.clinic_id,
@@ -65,22 +78,30 @@ def start_care(*, participant: Participant, therapist: Membership, started_at: d
 
 
 @transaction.atomic
-def end_care(*, care: CareRelationship, ended_at: datetime) -> None:
+def end_care(
+    *, care: CareRelationship, ended_at: datetime, because: str | None = None, actor: int | None = None
+) -> None:
     """Nothing; from that instant the therapist sees nothing of the participant."""
     care.ended_at = ended_at
-    care.save(update_fields=["ended_at"])
+    care.ended_because = because
+    care.save(update_fields=["ended_at", "ended_because"])
     audit.record(
-        actor=None,
+        actor=actor,
         action="care.ended",
         participant=care.participant_id,
-        clinic=care.participant.clinic_id,
+        clinic=care.clinic_id,
         subject=care.pk,
     )
 
 
 @transaction.atomic
 def arrange_cover(
-    *, therapist: Membership, covered_by: Membership, started_at: datetime, ended_at: datetime
+    *,
+    therapist: Membership,
+    covered_by: Membership,
+    started_at: datetime,
+    ended_at: datetime,
+    actor: int | None = None,
 ) -> Cover:
     """The new cover: between these instants, whoever is in the therapist's care is in the other's too."""
     if therapist.clinic_id != covered_by.clinic_id:
@@ -92,16 +113,16 @@ def arrange_cover(
         started_at=started_at,
         ended_at=ended_at,
     )
-    audit.record(actor=None, action="cover.arranged", clinic=cover.clinic_id, subject=cover.pk)
+    audit.record(actor=actor, action="cover.arranged", clinic=cover.clinic_id, subject=cover.pk)
     return cover
 
 
 @transaction.atomic
-def end_cover(*, cover: Cover, ended_at: datetime) -> None:
+def end_cover(*, cover: Cover, ended_at: datetime, actor: int | None = None) -> None:
     """Nothing; the cover is over from that instant, or as it was planned if that is sooner."""
     cover.ended_at = max(cover.started_at, min(cover.ended_at, ended_at))
     cover.save(update_fields=["ended_at"])
-    audit.record(actor=None, action="cover.ended", clinic=cover.clinic_id, subject=cover.pk)
+    audit.record(actor=actor, action="cover.ended", clinic=cover.clinic_id, subject=cover.pk)
 
 
 def record_dosing_session(

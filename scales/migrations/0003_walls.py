@@ -18,7 +18,7 @@ CREATE FUNCTION scales_owner_of(administration uuid) RETURNS SETOF uuid
 
 
 class Migration(migrations.Migration):
-    dependencies = [("scales", "0002_append_only"), ("care", "0003_walls")]
+    dependencies = [("scales", "0002_append_only"), ("care", "0004_walls")]
 
     operations = [
         migrations.RunSQL(FUNCTION, "DROP FUNCTION scales_owner_of"),

@@ -1,6 +1,6 @@
 """Row-level security on people and their dosing sessions, and the facts that `access.py` decides by.
 
-The three functions are the only way to facts about people whom a transaction may not see yet. They tell
+These functions are the only way to facts about people whom a transaction may not see yet. They tell
 who somebody is, and what ties them to a participant; whether that is enough stands in `roles.py`.
 """
 
@@ -20,13 +20,18 @@ _PERSON = walls.seeing_all(
     f"""SELECT work.clinics > 0, work.strict > 0, own.*
         FROM (SELECT count(*) AS clinics, count(*) FILTER (WHERE c.second_factor) AS strict
             FROM care_membership m JOIN care_clinic c ON c.id = m.clinic_id
-            WHERE m.user_id = who AND care_is_now(m.started_at, m.ended_at)) work
+            WHERE m.user_id = who AND m.suspended_at IS NULL
+                AND care_is_now(m.started_at, m.ended_at)) work
         LEFT JOIN ({_SELECT} {_FROM} WHERE p.user_id = who) own ON true"""
 )
 _DOOR = walls.seeing_all(
     f"""{_SELECT}, p.user_id IS NOT DISTINCT FROM who, care_roles_in(who, p.clinic_id),
             care_is_in_care_of(p.id, who)
         {_FROM} WHERE p.public_id = wanted"""
+)
+_ELSEWHERE = walls.seeing_all(
+    """SELECT EXISTS (SELECT FROM care_membership m WHERE m.user_id = who AND m.clinic_id <> ALL (clinics)
+            AND (m.ended_at IS NULL OR m.ended_at > now()))"""
 )
 _CASELOAD = walls.seeing_all(
     f"""{_SELECT} {_FROM}
@@ -37,7 +42,8 @@ _CASELOAD = walls.seeing_all(
 )
 
 # In whose care a participant is: a therapist's, and that of whoever covers for one, of the participant's
-# own clinic, while none of it has ended: neither care, nor cover, nor either's membership.
+# own clinic, while none of it has ended: neither care, nor cover, nor either's membership. Whoever is
+# suspended cares for nobody, but those who cover for a suspended therapist do.
 FUNCTIONS = f"""
 CREATE FUNCTION care_is_now(started timestamptz, ended timestamptz) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE AS
@@ -46,7 +52,8 @@ CREATE FUNCTION care_is_now(started timestamptz, ended timestamptz) RETURNS bool
 CREATE FUNCTION care_roles_in(who bigint, clinic bigint) RETURNS varchar[]
     LANGUAGE sql STABLE PARALLEL SAFE AS
     $$ SELECT ARRAY(SELECT m.role FROM care_membership m
-        WHERE m.user_id = who AND m.clinic_id = clinic AND care_is_now(m.started_at, m.ended_at)) $$;
+        WHERE m.user_id = who AND m.clinic_id = clinic AND m.suspended_at IS NULL
+            AND care_is_now(m.started_at, m.ended_at)) $$;
 
 CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE AS
@@ -55,6 +62,7 @@ CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boole
         JOIN care_membership t ON t.id = r.therapist_id AND t.role = 'therapist'
         LEFT JOIN care_cover v ON v.therapist_id = t.id AND care_is_now(v.started_at, v.ended_at)
         JOIN care_membership m ON m.id IN (t.id, v.covered_by_id) AND m.role IN ('therapist', 'supervisor')
+            AND m.suspended_at IS NULL
         WHERE r.participant_id = participant AND m.user_id = who
             AND t.clinic_id = r.clinic_id AND m.clinic_id = r.clinic_id
             AND care_is_now(r.started_at, r.ended_at)
@@ -70,13 +78,17 @@ CREATE FUNCTION care_door(who bigint, wanted uuid)
     RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean)
     LANGUAGE plpgsql ROWS 1 AS $${_DOOR}$$;
 
+-- Whether a user is on the staff of another clinic than these.
+CREATE FUNCTION care_works_elsewhere(who bigint, clinics bigint[]) RETURNS SETOF boolean
+    LANGUAGE plpgsql ROWS 1 AS $${_ELSEWHERE}$$;
+
 -- The participants in that user's care, or of clinics where they have a role that oversees.
 CREATE FUNCTION care_caseload(who bigint, oversee varchar[], after bigint, most integer)
     RETURNS TABLE ({FIELDS})
     LANGUAGE plpgsql AS $${_CASELOAD}$$;
 """
 NO_FUNCTIONS = """
-DROP FUNCTION care_caseload; DROP FUNCTION care_door; DROP FUNCTION care_person;
+DROP FUNCTION care_caseload; DROP FUNCTION care_works_elsewhere; DROP FUNCTION care_door; DROP FUNCTION care_person;
 DROP FUNCTION care_is_in_care_of; DROP FUNCTION care_roles_in; DROP FUNCTION care_is_now;
 """
 
@@ -84,11 +96,11 @@ OF_CLINIC = "clinic_id = ANY ((SELECT scope_clinics())::bigint[])"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("care", "0002_roles"), ("audit", "0003_walls")]
+    dependencies = [("care", "0003_staff"), ("audit", "0003_walls")]
 
     operations = [
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
-        walls.walled("care_participant", walls.of_participant("id")),
+        walls.walled("care_participant", f"{walls.of_participant('id')} OR {OF_CLINIC}"),
         walls.walled("care_membership", f"user_id = (SELECT scope_user()) OR {OF_CLINIC}"),
         # The clinics one works for, and those of whoever one may see.
         walls.walled(

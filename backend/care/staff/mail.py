@@ -1,0 +1,35 @@
+"""What a new member of staff is written: into their own mailbox, and nobody else learns what it says."""
+
+from django.core.mail import send_mail
+
+from backend.accounts.services import welcome_link
+from backend.care.models import Membership
+from backend.care.staff.queries import awaits_welcome
+
+SUBJECT = "You are on the staff of {clinic}"
+WELCOME = """Hello,
+
+{clinic} would like you on its staff. Choose a password here, once, within three days:
+
+{link}
+
+If you did not expect this, you need do nothing.
+"""
+KNOWN = """Hello,
+
+{clinic} has added you to its staff. You can sign in as you always do.
+
+If you did not expect this, you need do nothing.
+"""
+
+
+def tell(membership: Membership) -> None:
+    """Nothing; the member was written to, with a one-time link where they have yet to choose a password.
+
+    Raises OSError where the mail server takes nothing.
+    """
+    user, clinic = membership.user, membership.clinic.name
+    text = WELCOME if awaits_welcome(user) else KNOWN
+    link = welcome_link(user) if text is WELCOME else ""
+    subject = SUBJECT.format(clinic=" ".join(clinic.split()))
+    send_mail(subject, text.format(clinic=clinic, link=link), None, [str(user.email)])

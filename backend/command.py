@@ -1,0 +1,23 @@
+"""What every command that changes people shares: the one way in for somebody who is at the machine."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from backend import scope
+from backend.errors import CODES, Problem
+
+
+class MachineCommand(BaseCommand):
+    """A command in one transaction that sees everything: whoever can run it has the database too."""
+
+    def act(self, options: dict[str, Any]) -> None:
+        """Nothing; the command did what it is for."""
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with scope.everything():
+                self.act(options)
+        except Problem as problem:
+            raise CommandError(problem.detail or CODES[problem.code]) from None
