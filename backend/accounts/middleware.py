@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.utils import timezone
 
 from backend.accounts import throttle
+from backend.accounts.models import User
 from backend.accounts.throttle import Account, Throttled
 from backend.accounts.tokens import TokenStrategy
 from backend.api import device
@@ -126,8 +127,11 @@ def _session(request: HttpRequest) -> Any:
 
 
 def _by_address(body: Mapping[str, Any], session: Any) -> Subject | None:
-    email = body.get("email")
-    return Subject(throttle.account_of(email)) if isinstance(email, str) and email.strip() else None
+    return _of_address(body, once=lambda active: True)
+
+
+def _by_address_for_a_code(body: Mapping[str, Any], session: Any) -> Subject | None:
+    return _of_address(body, once=lambda active: not active)
 
 
 def _signed_in(body: Mapping[str, Any], session: Any) -> Subject | None:
@@ -165,6 +169,21 @@ def _sent(what: str, session: Any, state: Any) -> Subject | None:
     return Subject(account, f"{what} {session.session_key} {state['at']}")
 
 
+def _of_address(body: Mapping[str, Any], *, once: Callable[[bool], bool]) -> Subject | None:
+    """Whose address the body holds, so that a person's several count as one.
+
+    `once` tells of whom, by whether they are active, the package reads one row less than of somebody
+    there is not. That read is made up for here: it shows in the time.
+    """
+    email = body.get("email")
+    if not isinstance(email, str) or not email.strip():
+        return None
+    account, active = throttle.account_of(email)
+    if active is not None and once(active):
+        User.objects.filter(email=email.strip().lower()).first()
+    return Subject(account)
+
+
 # Half signed in, in the wrong state, or with a session that is over: right, or not looked at.
 NOT_WRONG = (401, 409, 410)
 ROUTES = {
@@ -176,7 +195,7 @@ ROUTES = {
     "auth/code/confirm": Route("mailed", _sent_a_login_code, "code", ("mailed", "mail")),
     "auth/password/reset": Route("mailed", _sent_a_reset_code, "key", ("mailed", "mail")),
     "auth/email/verify": Route("mailed", _sent_a_verification_code, "key", ("mailed", "mail")),
-    "auth/code/request": Route("mail", _by_address, "email"),
+    "auth/code/request": Route("mail", _by_address_for_a_code, "email"),
     "auth/password/request": Route("mail", _by_address, "email"),
     "account/email": Route(
         "mail", _signed_in, "email", counted=("POST", "PUT"), uncounted=("GET", "PATCH", "DELETE")

@@ -78,18 +78,21 @@ class Admitted:
     place: str
 
 
-def account_of(email: str) -> Account:
-    """Whose address it is, so that a person's several count as one. One statement, found or not."""
+def account_of(email: str) -> tuple[Account, bool | None]:
+    """Whose address it is, so that a person's several count as one, and whether they are active.
+
+    One statement, found or not; None for nobody.
+    """
     address = email.strip().lower()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT user_id FROM (SELECT user_id, verified::int FROM account_emailaddress WHERE email = %s"
-            " UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s) AS whose (user_id, verified)"
-            " ORDER BY verified DESC, user_id LIMIT 1",
+            "SELECT u.id, u.is_active FROM (SELECT user_id, verified::int FROM account_emailaddress"
+            " WHERE email = %s UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s)"
+            " AS whose (id, verified) JOIN accounts_user u USING (id) ORDER BY verified DESC, id LIMIT 1",
             [address, address],
         )
         row = cursor.fetchone()
-    return Account(row[0]) if row else Account(None, address)
+    return (Account(row[0]), row[1]) if row else (Account(None, address), None)
 
 
 class Throttled(Exception):
@@ -126,17 +129,19 @@ def admit(
     origin = "" if known else _key("client", _network(client))
     with transaction.atomic(durable=True):
         _lock(*buckets, *([origin] if origin else []))
-        waits = [_wait(key, limit, now=now) for key, limit in limits]
-        waits.append(_spray_wait(origin, name, now=now) if origin else 0.0)
-        wait = max(waits)
-        if not wait:
+        wait = max(_wait(key, limit, now=now) for key, limit in limits)
+        spray_wait = _spray_wait(origin, name, now=now) if origin else 0.0
+        if not wait and not spray_wait:
             rows = Guess.objects.bulk_create(
                 Guess(bucket=key, account=name, client=origin if key == bucket else "", at=now)
                 for key in buckets
             )
             return Admitted(tuple(row.pk for row in rows), account, place)
-        _note(bucket, account, kind, now=now)
-    raise Throttled(ceil(wait))
+        if wait:
+            _note(bucket, actor=account.user, subject=kind, now=now)
+        else:  # one row for whoever tries everybody, not one for everybody they try
+            _note(origin, actor=None, subject="client", now=now)
+    raise Throttled(ceil(max(wait, spray_wait)))
 
 
 def forgive(admitted: Admitted) -> None:
@@ -231,9 +236,9 @@ def _spray_wait(origin: str, account: str, *, now: datetime) -> float:
     return max(1.0, (row[0] + SPRAY - now).total_seconds()) if row else 0.0
 
 
-def _note(bucket: str, account: Account, kind: str, *, now: datetime) -> None:
+def _note(held_back: str, *, actor: int | None, subject: str, now: datetime) -> None:
     """Nothing; the audit knows, once in a window, that somebody is being held back there."""
-    noted = _key("noted", bucket)
+    noted = _key("noted", held_back)
     if not Guess.objects.filter(bucket=noted, at__gt=now - QUARTER).exists():
         Guess.objects.create(bucket=noted, at=now)
-        audit.record(actor=account.user, action="sign_in.throttled", subject=kind)
+        audit.record(actor=actor, action="sign_in.throttled", subject=subject)

@@ -53,7 +53,8 @@ class SignIn(OperatorPage, FormView):
 
     def form_valid(self, form: PasswordForm) -> HttpResponse:
         try:
-            guess = admit(self.request, "password", throttle.account_of(form.cleaned_data["email"]))
+            account, _ = throttle.account_of(form.cleaned_data["email"])
+            guess = admit(self.request, "password", account)
         except Throttled:
             return self._refused(form, TOO_MANY)
         user = get_adapter(self.request).authenticate(self.request, **form.cleaned_data)

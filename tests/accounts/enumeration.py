@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from backend.accounts.models import Guess, User
 from backend.accounts.services import create_user, suspend_user
@@ -33,7 +36,8 @@ class Differences:
     headers: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     medians_apart_ms: dict[str, float] = field(default_factory=dict)
-    times_apart: dict[str, float] = field(default_factory=dict)
+    cpu_apart: dict[str, float] = field(default_factory=dict)  # slowest kind over quickest
+    statements: dict[str, list[int]] = field(default_factory=dict)
     auc: dict[str, float] = field(default_factory=dict)
 
 
@@ -56,22 +60,30 @@ def measure(*, samples: int, seed: int) -> Differences:
     found = Differences(samples)
     for route, ask in ROUTES.items():
         times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        cpu: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        statements: set[int] = set()
         seen: set[tuple[int, tuple[tuple[str, str], ...], bytes]] = set()
         for _ in range(samples):
             for kind in random.sample(KINDS, len(KINDS)):
                 Guess.objects.all().delete()
                 client = phone()
                 address, body = ask(everybody[kind])
-                started = perf_counter()
-                answer = send(client, address, body)
-                times[kind].append((perf_counter() - started) * 1000)
+                connection.queries_log.clear()  # it has an end, where counting would stop
+                with CaptureQueriesContext(connection) as captured:
+                    started, used = perf_counter(), process_time()
+                    answer = send(client, address, body)
+                    cpu[kind].append(process_time() - used)
+                    times[kind].append((perf_counter() - started) * 1000)
+                statements.add(len(captured))
                 seen.add(what_is_seen(answer))
         medians = [statistics.median(t) for t in times.values()]
         found.statuses[route] = len({status for status, _, _ in seen}) - 1
         found.headers[route] = len({headers for _, headers, _ in seen}) - 1
         found.bytes[route] = len({body for _, _, body in seen}) - 1
         found.medians_apart_ms[route] = round(max(medians) - min(medians), 3)
-        found.times_apart[route] = round(max(medians) / min(medians), 3)
+        medians = [statistics.median(t) for t in cpu.values()]
+        found.cpu_apart[route] = round(max(medians) / min(medians), 3)
+        found.statements[route] = sorted(statements)
         found.auc[route] = round(
             max(abs(auc(times[a], times[b]) - 0.5) for a, b in product(KINDS, KINDS) if a < b) + 0.5, 3
         )

@@ -8,7 +8,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from backend.accounts.models import User
+from backend.accounts.models import TokenFamily, User
 from backend.accounts.services import create_user
 from tests.accounts.phone import PASSWORD, login, send, status, tokens
 
@@ -70,6 +70,7 @@ def test_a_new_password_ends_every_older_token_at_once(mia: User, phone: Client)
     assert answer.status_code == 200
     assert (status(phone, access), status(phone, elsewhere)) == (401, 401)
     assert send(phone, "tokens/refresh", {"refresh_token": other_refresh}).status_code == 400
+    assert TokenFamily.objects.count() == 1
     # The phone it was changed on goes on: it renews its tokens and nobody has to sign in again.
     own = send(phone, "tokens/refresh", {"refresh_token": refresh})
     assert status(phone, own.json()["data"]["access_token"]) == 200

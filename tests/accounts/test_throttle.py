@@ -121,6 +121,15 @@ def test_fifty_accounts_from_one_address(db: None) -> None:
     assert isinstance(guess(account=Account(None, "new@cast.example"), client="192.0.2.2"), Admitted)
 
 
+def test_who_tries_everybody_is_in_the_audit_once(db: None) -> None:
+    for n in range(200):
+        guess(account=Account(None, f"{n}@cast.example"))
+
+    rows = Entry.objects.filter(action="sign_in.throttled").values_list("actor", "subject")
+    assert list(rows) == [(None, "client")]
+    assert Guess.objects.count() == 51
+
+
 def test_a_network_of_version_6_is_one_address(db: None) -> None:
     neighbours = [
         guess(account=Account(None, f"{n}@cast.example"), client=f"2001:db8::{n:x}") for n in range(60)
