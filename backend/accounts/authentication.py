@@ -26,7 +26,7 @@ class SignedInUser:
     """The person behind a valid access token. What they may see is `backend.care.access`'s to say."""
 
     id: int
-    email: str
+    email: str | None
 
     is_authenticated: ClassVar[bool] = True
 
@@ -42,7 +42,7 @@ class AccessToken(BaseAuthentication):
     columns: ClassVar[str] = ""
     joins: ClassVar[str] = ""
 
-    def user(self, id: int, email: str, *more: Any) -> SignedInUser:
+    def user(self, id: int, email: str | None, *more: Any) -> SignedInUser:
         """The user a row of the statement tells of."""
         return SignedInUser(id, email)
 

@@ -9,18 +9,18 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    def create_user(self, *, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_user(self, *, email: str | None, password: str | None = None, **fields: Any) -> "User":
         """A new user. Without a password nobody can sign in with one."""
-        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user = self.model(email=self.normalize_email(email).lower() if email else None, **fields)
         user.set_password(password)
         user.save()
         return user
 
 
 class User(AbstractBaseUser):
-    """Somebody who may sign in, by e-mail address."""
+    """Somebody who may sign in: by e-mail address, or by passkey alone and without any address."""
 
-    email = models.EmailField(max_length=254, unique=True)
+    email = models.EmailField(max_length=254, unique=True, null=True)
     is_active = models.BooleanField(default=True)
     joined_at = models.DateTimeField(default=timezone.now)
 

@@ -71,7 +71,7 @@ class PersonToken(AccessToken):
     columns = f", {_FIELDS}"
     joins = f"LEFT JOIN ({_PARTICIPANTS}) ON p.user_id = u.id"
 
-    def user(self, id: int, email: str, *more: Any) -> Person:
+    def user(self, id: int, email: str | None, *more: Any) -> Person:
         return Person(id, email, SeenParticipant(*more) if more[0] is not None else None)
 
 

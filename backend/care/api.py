@@ -45,7 +45,7 @@ class MembershipSchema(serializers.Serializer[Any]):
 
 
 class MeSchema(serializers.Serializer[Any]):
-    email = serializers.EmailField()
+    email = serializers.EmailField(allow_null=True, help_text="Null for somebody who gave none.")
     participant = PersonSchema(allow_null=True)
     memberships = MembershipSchema(many=True)
 
