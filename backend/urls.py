@@ -6,6 +6,7 @@ from django.urls.resolvers import URLPattern, URLResolver
 from backend import health
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
+from backend.care.joining import api as joining
 from backend.schema import Schema
 from scales import api as scales
 
@@ -13,6 +14,13 @@ api: list[URLPattern | URLResolver] = [
     path("schema", Schema.as_view()),
     path("me", care.Me.as_view()),
     path("me/trends", scales.MyTrends.as_view()),
+    path("me/recovery-codes", joining.RecoveryCodes.as_view()),
+    path("recovery", joining.Recovery.as_view()),
+    path("invitations", joining.Invitations.as_view()),
+    path("invitations/preview", joining.Preview.as_view()),
+    path("invitations/redeem", joining.Redeem.as_view()),
+    path("invitations/<str:invitation>", joining.OneInvitation.as_view()),
+    path("participants/<str:participant>/relink", joining.Relink.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),

@@ -94,7 +94,8 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
     Leaves an audit row naming the right when the reader is somebody else, and one that says
-    `participant.refused` when the participant exists and the reader may not. Raises Problem 404.
+    `participant.refused` when the participant exists and the reader may not. Raises Problem 404, or 403
+    where it is the reader's own that they may not.
     """
     wanted = uuid(public_id)
     with connection.cursor() as cursor:
@@ -117,8 +118,20 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
             clinic=seen.clinic_id,
         )
     if not let_through:
-        raise Problem(404, "not_found")
+        raise Problem(403, "not_allowed") if own else Problem(404, "not_found")
     return seen
+
+
+def may_still(*, user: int, participant: int, right: str) -> bool:
+    """Whether that user, who did something yesterday, could do it today. Nobody sees anything: no audit."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_ROLES}, {_IN_CARE} FROM {_PARTICIPANTS} JOIN accounts_user u ON u.id = %(user)s"
+            " WHERE p.id = %(participant)s AND u.is_active",
+            {"user": user, "participant": participant},
+        )
+        row = cursor.fetchone()
+    return row is not None and roles.may(right, own=False, held=row[0], in_care=row[1])
 
 
 def participants_of_a_job(keys: Sequence[int]) -> dict[int, SeenParticipant]:
@@ -163,6 +176,18 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
     if len({m.clinic_id for m in may}) > 1:
         raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
     return may[0]
+
+
+def acting_everywhere(user: Person, *, right: str) -> list[Acting]:
+    """Everything that gives the user a right over whole clinics. Problem 403 `not_allowed` for nothing."""
+    may = [
+        Acting(m.pk, m.clinic_id, m.clinic.public_id, m.role)
+        for m in memberships(user)
+        if m.role in roles.clinic_wide(right)
+    ]
+    if not may:
+        raise Problem(403, "not_allowed")
+    return may
 
 
 def require_caseload(user: Person) -> None:

@@ -1,0 +1,91 @@
+"""Signing somebody in who showed a one-time code of ours, and ending their sign-ins elsewhere.
+
+Which code, and whose, is for the floors above to know.
+"""
+
+from functools import partial
+
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.email_verification_by_code import EmailVerificationProcess
+from allauth.account.internal.flows.login import record_authentication
+from allauth.account.models import EmailAddress
+from allauth.headless import app_settings
+from allauth.headless.internal import sessionkit
+from allauth.headless.internal.authkit import purge_request_user_cache
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from backend.accounts.models import User
+
+METHOD = "code"  # what the session says it was signed in by
+
+
+def create_user_without_address(*, password: str | None) -> User:
+    """A new user with no e-mail address. One they give is theirs once they confirmed it."""
+    return User.objects.create_user(email=None, password=password)
+
+
+def sign_in(request: HttpRequest, *, user: User, email: str | None = None) -> dict[str, str]:
+    """The access and refresh token of a new session of the user's, as the sign-in package makes them.
+
+    It stands for a sign-in just made: a passkey can be added at once. With `email`, a code to confirm
+    that address is on its way to it, to be sent to `auth/email/verify` of this session; until then it is
+    nobody's. Is it somebody's already, they are told instead, and nothing here looks different.
+    """
+    before = request.user, request.session
+    try:
+        # Whatever session the request came with is not this user's.
+        request.session = sessionkit.new_session()
+        purge_request_user_cache(request)
+        get_adapter().login(request, user)
+        record_authentication(request, user, METHOD, reauthenticated=True)
+        if email is not None:
+            _ask_to_confirm(request, user, email)
+        request.session.save()
+        tokens = app_settings.TOKEN_STRATEGY.create_access_token_payload(request)
+        request.session.save()
+        return {name: str(tokens[name]) for name in ("access_token", "refresh_token")}
+    finally:
+        request.user, request.session = before
+        request.META["CSRF_COOKIE_NEEDS_UPDATE"] = False
+
+
+@transaction.atomic
+def end_sign_ins(*, user: User) -> None:
+    """Nothing; every session of the user's is over for its next request, and its tokens with it."""
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # one at a time, or two wait for each other
+    key = str(user.pk)
+    sessions = Session.objects.filter(expire_date__gt=Now()).values_list("session_key", "session_data")
+    store = SessionStore()
+    theirs = [name for name, data in sessions.iterator() if store.decode(data).get(SESSION_KEY) == key]
+    Session.objects.filter(session_key__in=theirs).delete()
+
+
+def tell_of_new_phone(*, user: User) -> None:
+    """Nothing; once this is committed, the user's confirmed address, if they have one, is told of it."""
+    address = EmailAddress.objects.filter(user=user, verified=True).order_by("-primary", "pk").first()
+    if address is not None:
+        _mail("new_phone", address.email)
+
+
+def _ask_to_confirm(request: HttpRequest, user: User, email: str) -> None:
+    process = EmailVerificationProcess(request, EmailVerificationProcess.initial_state(user, email), user)
+    process.generate_code()
+    if EmailAddress.objects.filter(email=email, verified=True).exists() or (
+        User.objects.filter(email=email).exists()
+    ):
+        process.state["account_already_exists"] = True
+        _mail("address_in_use", email)
+    else:
+        _mail("confirm_address", email, code=process.code)
+    process.persist()
+
+
+def _mail(template: str, email: str, **context: str) -> None:
+    # After the commit: a mail server that is slow or away holds no lock and undoes nothing.
+    send = partial(get_adapter().send_mail, f"accounts/email/{template}", email, context)
+    transaction.on_commit(send, robust=True)
