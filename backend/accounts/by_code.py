@@ -3,8 +3,6 @@
 Which code, and whose, is for the floors above to know.
 """
 
-from functools import partial
-
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.email_verification_by_code import EmailVerificationProcess
 from allauth.account.internal.flows.login import record_authentication
@@ -15,9 +13,11 @@ from allauth.headless.internal.authkit import purge_request_user_cache
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 
 from backend.accounts.models import User
 
@@ -75,10 +75,14 @@ def tell_of_new_phone(*, user: User) -> None:
 def _ask_to_confirm(request: HttpRequest, user: User, email: str) -> None:
     process = EmailVerificationProcess(request, EmailVerificationProcess.initial_state(user, email), user)
     process.generate_code()
-    if EmailAddress.objects.filter(email=email, verified=True).exists() or (
-        User.objects.filter(email=email).exists()
-    ):
-        process.state["account_already_exists"] = True
+    # Both are asked either way: which was enough would show in the time.
+    taken = [
+        EmailAddress.objects.filter(email=email, verified=True).exists(),
+        User.objects.filter(email=email).exists(),
+    ]
+    if any(taken):
+        # The process goes on as if nothing were: what it says of itself must not tell either. Its code
+        # is sent to nobody, and the package lets nobody confirm an address that is confirmed already.
         _mail("address_in_use", email)
     else:
         _mail("confirm_address", email, code=process.code)
@@ -86,6 +90,14 @@ def _ask_to_confirm(request: HttpRequest, user: User, email: str) -> None:
 
 
 def _mail(template: str, email: str, **context: str) -> None:
+    subject, body = (
+        render_to_string(f"accounts/email/{template}_{part}.txt", context).strip()
+        for part in ("subject", "message")
+    )
+    message = EmailMessage(subject, body, to=[email])
+
+    def send() -> None:
+        message.send()
+
     # After the commit: a mail server that is slow or away holds no lock and undoes nothing.
-    send = partial(get_adapter().send_mail, f"accounts/email/{template}", email, context)
     transaction.on_commit(send, robust=True)

@@ -1,6 +1,6 @@
 """Codes that a person reads off a screen or a sheet of paper and types into a phone. Pure.
 
-Sixteen characters in four groups, "K7QM-2XWP-94HD-RTCE". The alphabet has no 0, O, 1, I and L, and 31
+Sixteen characters in four groups, "K7QM-2XWP-94HD-RTCW". The alphabet has no 0, O, 1, I and L, and 31
 characters, which is a prime: so the last one, a weighted sum of the others, tells every single slip and
 every swap of two from a code that was never given out. The fifteen others hold 74 bits.
 """
@@ -12,6 +12,7 @@ ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 LENGTH = 16
 _GROUP = 4
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_PROTOCOL = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 _BETWEEN = re.compile(r"[\s\-\u2010-\u2015\u2212]+")
 
 
@@ -32,6 +33,11 @@ def read(text: str) -> str | None:
     if len(code) != LENGTH or not set(code) <= _VALUES.keys() or _sum(code):
         return None
     return code
+
+
+def is_protocol(text: str) -> bool:
+    """Whether a protocol can be called that: short, lower-case, nothing that needs quoting anywhere."""
+    return len(text) <= 64 and _PROTOCOL.fullmatch(text) is not None
 
 
 def _sum(code: str) -> int:

@@ -1,6 +1,5 @@
 """Invitations, joining with one, a new phone, and coming back with a recovery code."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -35,17 +34,16 @@ from backend.body import read_json, read_nothing
 from backend.care import access, codes
 from backend.care.access import who
 from backend.care.api import PersonSchema, person
+from backend.care.codes import is_protocol
 from backend.care.joining import queries, services, sheet
-from backend.care.joining.models import LONGEST, Invitation
+from backend.care.joining.models import DEFAULT_DAYS, LONGEST, Invitation
 from backend.care.models import Clinic
 from backend.errors import Fault, Problem, problem_response
 from backend.wire import instant, rfc3339, uuid, zones
 
-DEFAULT_DAYS = 14
 # A code for a new phone opens what somebody has written already: it lives shorter.
 DEFAULT_RELINK_DAYS, MOST_RELINK_DAYS = 3, 14
 
-_PROTOCOL = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 _LONGEST_CODE = 64  # with every way of grouping it
 Found = TypeVar("Found")
 
@@ -122,7 +120,7 @@ class InvitationBody(serializers.Serializer[Any]):
     expires_in_days = WholeField(min_value=1, max_value=LONGEST.days, default=DEFAULT_DAYS)
 
     def validate_protocol(self, value: str | None) -> str | None:
-        if value is not None and not _PROTOCOL.fullmatch(value):
+        if value is not None and not is_protocol(value):
             raise serializers.ValidationError("A protocol's code.", "invalid_value")
         return value
 
@@ -263,11 +261,11 @@ RELINK_EXAMPLE = OpenApiExample(
     request_only=True,
     value={"id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e41", "expires_in_days": 3},
 )
-CODE_EXAMPLE = OpenApiExample("As typed", request_only=True, value={"code": "K7QM-2XWP-94HD-RTC4"})
+CODE_EXAMPLE = OpenApiExample("As typed", request_only=True, value={"code": "K7QM-2XWP-94HD-RTCW"})
 REDEEM_EXAMPLE = OpenApiExample(
     "Without an address",
     request_only=True,
-    value={"code": "K7QM-2XWP-94HD-RTC4", "timezone": "Europe/Berlin"},
+    value={"code": "K7QM-2XWP-94HD-RTCW", "timezone": "Europe/Berlin"},
 )
 REFUSALS = (400, 413, 415, 422, 429)
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+DEFAULT_DAYS = 14
 LONGEST = timedelta(days=90)
 
 
