@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.headless.tokens.strategies.jwt.internal import decode_token, session_key_from_sid
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -55,6 +56,12 @@ def tables() -> dict[str, int]:
 def at_once(person: Participant) -> None:
     """Nothing; their care began before the transaction that a test is, whose start is its now()."""
     CareRelationship.objects.filter(participant=person).update(started_at=ENROLLED_AT)
+
+
+def session_of(token: str) -> str:
+    claims = decode_token(token, "access")
+    assert claims is not None
+    return str(session_key_from_sid(claims["sid"]))
 
 
 def test_a_preview_says_who_and_what_and_uses_nothing_up(thea: Membership, settings: Any) -> None:
@@ -150,6 +157,10 @@ def test_whatever_session_the_request_comes_with_is_left_alone(ana: Participant,
     assert answer.status_code == 201
     assert answer.json()["participant"]["id"] != str(ana.public_id)
     assert me(old).json()["participant"]["id"] == str(ana.public_id)
+    with_cookie = phone()
+    with_cookie.cookies["sessionid"] = Session.objects.get(pk=session_of(old)).pk
+    assert redeem(invited(thea), client=with_cookie).status_code == 201
+    assert me(old).json()["participant"]["id"] == str(ana.public_id)
     broken = post(phone(), REDEEM, {"code": invited(thea), "timezone": "UTC"}, token="not.a.token")
     assert broken.status_code == 201
 
@@ -202,7 +213,7 @@ def test_a_lost_reply_is_answered_for_fifteen_minutes_and_five_times(thea: Membe
     redeem(code, device=device)
 
     assert [redeem(code, device=device).status_code for _ in range(6)] == [201] * 5 + [422]
-    Invitation.objects.update(repeats=0, redeemed_at=timezone.now() - timedelta(minutes=14, seconds=50))
+    Invitation.objects.update(repeats=0, redeemed_at=timezone.now() - timedelta(minutes=14))
     assert redeem(code, device=device).status_code == 201
     Invitation.objects.update(redeemed_at=timezone.now() - timedelta(minutes=15))
     assert redeem(code, device=device).status_code == 422
