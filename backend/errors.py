@@ -62,6 +62,13 @@ CODES: dict[str, str] = {
     "invalid_datetime": "This is not an RFC 3339 date and time with an offset.",
     "unknown_timezone": "This is not an IANA time zone.",
     "invalid_value": "This value is not one that can stand here.",
+    # Codes to join with, and to come back with
+    "code_mistyped": "There is a slip in this code. Please look at it once more.",
+    "code_unusable": "This code cannot be used: there is none like it, or it is used up, out of date or "
+    "withdrawn. Please ask for a new one.",
+    "already_redeemed": "This invitation has been redeemed, so there is nothing to withdraw.",
+    "password_too_weak": "This password is too short, or one of those that are guessed first.",
+    "only_when_joining": "This can be given with a first code only, not with one for a new phone.",
     # Answers to an instrument
     "unknown_item": "The instrument has no such item.",
     "not_a_number": "An answer to an item is a number or null.",

@@ -25,6 +25,7 @@ _MEANINGS = {
     413: "Too large.",
     415: "Not JSON in UTF-8, or encoded.",
     422: "Readable, but wrong where `errors` points.",
+    429: "Too many wrong codes; `Retry-After` says when to come back.",
     503: "Writes do not succeed just now; try again after `Retry-After` seconds.",
 }
 

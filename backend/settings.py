@@ -41,6 +41,9 @@ def _database() -> dict[str, object]:
 SECRET_KEY = _secret_key()
 DEBUG = False
 PUBLIC_URL = os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+# Who runs this server, as somebody about to join is told.
+OPERATOR_NAME = os.environ.get("OPERATOR_NAME", "")
+OPERATOR_CONTACT = os.environ.get("OPERATOR_CONTACT", "")
 # The address of the proxy whose X-Forwarded-* headers are believed. Empty: nobody's are.
 TRUSTED_PROXY = os.environ.get("TRUSTED_PROXY", "")
 ALLOWED_HOSTS = [urlsplit(PUBLIC_URL).hostname or "", "127.0.0.1", "localhost", "[::1]"]
@@ -200,7 +203,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"CareEndedBecause": "backend.care.models.CareRelationship.Because"},
+    "ENUM_NAME_OVERRIDES": {
+        "CareEndedBecause": "backend.care.models.CareRelationship.Because",
+        "InvitationKindEnum": "backend.care.joining.models.Invitation.Kind",
+    },
     "DISABLE_ERRORS_AND_WARNINGS": False,
     "LICENSE": {"name": "Apache-2.0"},
 }

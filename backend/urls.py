@@ -7,6 +7,7 @@ from backend import health
 from backend.accounts import api as accounts
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
+from backend.care.joining import api as joining
 from backend.care.staff import api as staff
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
@@ -19,6 +20,13 @@ api: list[URLPattern | URLResolver] = [
     path("me/devices", accounts.Devices.as_view()),
     path("me/devices/<str:device>", accounts.OneDevice.as_view()),
     path("me/trends", scales.MyTrends.as_view()),
+    path("me/recovery-codes", joining.RecoveryCodes.as_view()),
+    path("recovery", joining.Recovery.as_view()),
+    path("invitations", joining.Invitations.as_view()),
+    path("invitations/preview", joining.Preview.as_view()),
+    path("invitations/redeem", joining.Redeem.as_view()),
+    path("invitations/<str:invitation>", joining.OneInvitation.as_view()),
+    path("participants/<str:participant>/relink", joining.Relink.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),

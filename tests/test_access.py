@@ -25,10 +25,12 @@ from django.utils import timezone
 
 from backend.audit.models import Entry
 from backend.care import roles
+from backend.care.joining.models import Invitation
 from backend.care.models import Membership, Participant
 from backend.care.roles import Reach, Role
 from backend.care.services import arrange_cover
 from scales.trends import compute_behind
+from tests.care.joining.door import invited, recovery_codes
 from tests.conftest import sign_in, submission
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -76,7 +78,9 @@ def about(right: str, done: int = 200) -> str:
     """Cells of a route about one participant: what one may not see does not exist."""
 
     def status(one: Standing) -> int:
-        return done if roles.may(right, own=one.own, held=one.here, in_care=one.in_care) else 404
+        if roles.may(right, own=one.own, held=one.here, in_care=one.in_care):
+            return done
+        return 403 if one.own else 404
 
     return _cells(status)
 
@@ -104,6 +108,28 @@ def clinic_wide(right: str, done: int = 200) -> str:
     return _cells(lambda one: done if any(reach.get(r) == Reach.CLINIC for r in one.anywhere) else 403)
 
 
+def clinics_own(right: str, done: int) -> str:
+    """Cells of a route about something of one clinic's, named by its id."""
+    reach = roles.TABLE[right]
+
+    def status(one: Standing) -> int:
+        if any(reach.get(r) == Reach.CLINIC for r in one.here):
+            return done
+        return 404 if any(reach.get(r) == Reach.CLINIC for r in one.anywhere) else 403
+
+    return _cells(status)
+
+
+def inviting() -> str:
+    """Cells of inviting into one's own care: who is no therapist must name one."""
+    reach = roles.TABLE["invitation.created"]
+    return _cells(
+        lambda one: (
+            403 if not set(one.anywhere) & set(reach) else 201 if Role.THERAPIST in one.anywhere else 422
+        )
+    )
+
+
 def by_role(right: str) -> str:
     """Cells of a list that holds what one may see, for those who may see any of it."""
     return _cells(lambda one: 200 if set(one.anywhere) & set(roles.TABLE[right]) else 403)
@@ -123,6 +149,14 @@ TABLE = {
     "POST api/v1/participants/<str:participant>/dosing-sessions": about("dosing_sessions.opened", 201),
     "GET api/v1/participants/<str:participant>/administrations": about("administrations.read"),
     "GET api/v1/participants/<str:participant>/trends": about("trends.read"),
+    "POST api/v1/me/recovery-codes": own("recovery_codes.made", 201),
+    "POST api/v1/recovery": PUBLIC,
+    "GET api/v1/invitations": clinic_wide("invitation.created"),
+    "POST api/v1/invitations": inviting(),
+    "POST api/v1/invitations/preview": PUBLIC,
+    "POST api/v1/invitations/redeem": PUBLIC.replace("200", "201"),
+    "DELETE api/v1/invitations/<str:invitation>": clinics_own("invitation.created", 204),
+    "POST api/v1/participants/<str:participant>/relink": about("participant.relinked", 201),
     "GET api/v1/instruments": SIGNED,
     "GET api/v1/instruments/<str:code>": SIGNED,
     "GET api/v1/instruments/<str:code>/versions/<str:version>": SIGNED,
@@ -229,6 +263,23 @@ SHOWS = {
         CLINICAL, '"subscale":"self_kindness","value":4.2'
     ),
     "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(CLINICAL, '"latest":4.2'),
+    "POST api/v1/me/recovery-codes": dict.fromkeys(("ana", "ben"), '"recovery_codes":["'),
+    "POST api/v1/recovery": dict.fromkeys(ROLES, '"recovery_codes_left":7'),
+    "GET api/v1/invitations": {
+        "thea": '"kind":"join"',
+        "theo": '"kind":"join"',
+        "cass": '"kind":"join"',
+        "cora": '"kind":"join"',
+        "carla": '{"results":[],"next":null}',
+        "adam": '"kind":"join"',
+    },
+    "POST api/v1/invitations": dict.fromkeys(("thea", "theo", "cass", "carla"), '"kind":"join"'),
+    "POST api/v1/invitations/preview": dict.fromkeys(ROLES, '"clinic":{"name":"Linden"}'),
+    "POST api/v1/invitations/redeem": dict.fromkeys(ROLES, '"clinic":{"id":"'),
+    "DELETE api/v1/invitations/<str:invitation>": dict.fromkeys(("thea", "theo", "cass", "cora", "adam"), ""),
+    "POST api/v1/participants/<str:participant>/relink": dict.fromkeys(
+        ("thea", "cass", "cora", "adam"), '"kind":"relink"'
+    ),
     "GET api/v1/instruments": dict.fromkeys(ROLES[1:], '"code":"scs-26"'),
     "GET api/v1/instruments/<str:code>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
     "GET api/v1/instruments/<str:code>/versions/<str:version>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
@@ -268,6 +319,9 @@ SHOWS = {
 # Fields a route takes beyond those of `body_for`.
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "POST api/v1/staff": ("clinic",),
+    "POST api/v1/invitations": ("clinic", "therapist", "protocol", "expires_in_days"),
+    "POST api/v1/invitations/redeem": ("email", "password", "keep_other_devices"),
+    "POST api/v1/participants/<str:participant>/relink": ("expires_in_days",),
     "POST api/v1/caseloads/<str:membership>/hand-over": ("reason",),
 }
 
@@ -297,6 +351,9 @@ UNTAKEN = [f"{method} {route}" for route in ROUTES for method in METHODS if f"{m
 HIDING = [row for row, cells in TABLE.items() if "404" in cells]
 # Whose looks for one's own only, and so never finds another's that it would refuse.
 ONES_OWN = [row for row in HIDING if "api/v1/me/" in row]
+# An invitation is no participant's: asking for another clinic's leaves no row about anybody.
+HIDING_A_PARTICIPANT = [row for row in HIDING if "invitation" not in row and row not in ONES_OWN]
+OPEN_TO_ALL = {row.split(" ")[1] for row, cells in TABLE.items() if not cells.startswith("401")}
 
 
 def methods_of(view: Any) -> list[str]:
@@ -317,6 +374,7 @@ class World:
     ana: Participant
     administration: str
     staff: dict[str, str]
+    invitation: str
 
     def call(self, role: str, row: str, *, about: str | None = None, body: bytes | None = None) -> Any:
         """The answer to that role, about Ana or the id `about`, with a body the route takes or another."""
@@ -328,6 +386,7 @@ class World:
             .replace("<str:membership>", about or self.staff["theo"])
             .replace("<str:care_relationship>", about or self.staff["care"])
             .replace("<str:cover>", about or self.staff["cover"])
+            .replace("<str:invitation>", about or self.invitation)
             .replace("<str:code>", "scs-26")
             .replace("<str:version>", "1")
             .replace("<uidb64>/<token>", "MQ/no-such-link")
@@ -362,6 +421,18 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
         return {"name": "Mine"}
     if row == "POST api/v1/administrations":
         return submission(answer=2)
+    if row in ("POST api/v1/invitations", "POST api/v1/participants/<str:participant>/relink"):
+        return {"id": str(uuid4())}
+    if row == "POST api/v1/invitations/preview":
+        return {"code": invited(Membership.objects.get(user__email="thea@cast.example"))}
+    if row == "POST api/v1/invitations/redeem":
+        return {
+            "code": invited(Membership.objects.get(user__email="thea@cast.example")),
+            "timezone": "Europe/Berlin",
+        }
+    if row == "POST api/v1/recovery":
+        ana = Participant.objects.get(user__email="ana@cast.example")
+        return {"code": recovery_codes(ana)[0]}
     if row.startswith("POST") and row.endswith("/dosing-sessions"):
         return {"id": str(uuid4()), "started_at": timezone.now().isoformat(), "substance": "mdma"}
     return {}
@@ -433,7 +504,8 @@ def world(
         "cover": cover,
     }
     staff = {name: str(row.public_id) for name, row in named.items()}
-    return World(clients, users, ana, mine["id"], staff)
+    invited(thea)
+    return World(clients, users, ana, mine["id"], staff, str(Invitation.objects.get().pk))
 
 
 def contents() -> dict[str, str]:
@@ -494,7 +566,7 @@ def test_cells_are_as_written(world: World, row: str) -> None:
 
 @pytest.mark.parametrize("row", UNTAKEN)
 def test_methods_a_route_does_not_have_are_405(world: World, row: str) -> None:
-    public = TABLE.get(f"GET {row.split(' ')[1]}") == PUBLIC
+    public = row.split(" ")[1] in OPEN_TO_ALL
     before = contents()
     newest = newest_entry()
 
@@ -515,7 +587,7 @@ def test_hidden_looks_like_nothing(world: World, row: str) -> None:
             assert [seen_outside(world.call(role, row, about=id_)) for id_ in nowhere] == [hidden] * 7
 
 
-@pytest.mark.parametrize("row", [row for row in HIDING if row not in ONES_OWN])
+@pytest.mark.parametrize("row", HIDING_A_PARTICIPANT)
 def test_a_refusal_leaves_one_audit_row_and_an_invention_none(world: World, row: str) -> None:
     for role, cell in zip(ROLES, TABLE[row].split(), strict=True):
         if cell != "404":
@@ -591,11 +663,12 @@ WRITES = [row for row in TABLE if row.split(" ")[0] in ("POST", "PUT", "PATCH") 
 @pytest.mark.parametrize("row", WRITES)
 def test_no_route_takes_a_field_that_is_not_its_own(world: World, row: str) -> None:
     role = next(role for role in allowed(row) if role != "anonymous")
-    taken = {*body_for(row, world.staff), *OPTIONAL.get(row, ())}
+    body = body_for(row, world.staff)
+    taken = {*body, *OPTIONAL.get(row, ())}
     before = contents()
 
     answers = {
-        name: world.call(role, row, body=orjson.dumps({**body_for(row, world.staff), name: 1})).status_code
+        name: world.call(role, row, body=orjson.dumps({**body, name: 1})).status_code
         for name in SMUGGLED
         if name not in taken
     }

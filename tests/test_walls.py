@@ -22,6 +22,7 @@ from backend.care.services import arrange_cover, start_care
 from scales.library import load_instrument
 from scales.services import record_waiting
 from scales.trends import compute_behind
+from tests.care.joining.door import invited, recovery_codes
 from tests.conftest import ClientFor, as_owner, enrol, join, submission
 from tests.scales.test_corrections import correction
 from tests.turns import alternate, as_if_all
@@ -30,6 +31,7 @@ from tests.turns import alternate, as_if_all
 OF_PARTICIPANTS = {
     "audit_entry": "participant",
     "care_dosingsession": "participant_id",
+    "care_recoverycode": "participant_id",
     "care_participant": "id",
     "changes_change": "participant",
     "scales_administration": "participant_id",
@@ -43,6 +45,7 @@ OF_CLINICS = {
     "care_carerelationship": "clinic_id",
     "care_clinic": "id",
     "care_cover": "clinic_id",
+    "care_invitation": "clinic_id",
     "care_membership": "clinic_id",
 }
 # Accounts are looked at before anybody is known; definitions are everybody's; the rest is Django's own.
@@ -58,6 +61,7 @@ OPEN = {
     "auth_group",
     "auth_group_permissions",
     "auth_permission",
+    "care_codeguess",
     "demo_mark",
     "django_admin_log",
     "django_content_type",
@@ -69,6 +73,7 @@ OPEN = {
 # Who may see everything, and why nobody's request can come by: commands, and work that looks for work.
 SEE_EVERYTHING = {
     "backend/care/management/commands/clinic.py",
+    "backend/care/joining/api.py",
     "backend/command.py",
     "backend/demo/management/commands/demo.py",
     "backend/operators/admin.py",
@@ -98,7 +103,10 @@ def two_clinics(
     away = join("tess", ana.clinic, Role.THERAPIST)
     arrange_cover(therapist=away, covered_by=thea, started_at=cleo.enrolled_at, ended_at=timezone.now())
     people = {"ana": ana, "ben": ben, "cleo": cleo}
+    for therapist in (thea, cleos):
+        invited(therapist)
     for person in people.values():
+        recovery_codes(person)
         client, sent = client_for(person), submission()
         session = {"id": sent["id"], "started_at": "2025-12-01T10:00:00Z", "substance": "ayahuasca"}
         for address, body, status in (

@@ -25,6 +25,15 @@ _NOTICE = (
     "Hello,\n\n{what}. If that was you, all is well.\n\nIf it was not, please tell whoever runs this "
     "server today: they can close every way in and help you back to your account.\n"
 )
+_NEW_PHONE = (
+    "Hello,\n\na phone was connected to your account just now, with a one-time code.\n\nWas it you? Then all "
+    "is well. If it was not, please tell the people who gave you your first code, as soon as you can: they "
+    "can end it, and give you a new one.\n"
+)
+_IN_USE = (
+    "Hello,\n\nsomebody gave this address just now, and it is already yours here. Nothing has changed.\n\n"
+    "Was it you? Then sign in as you did before. If it was not you, you can leave this message be.\n"
+)
 # Subject and text by template. What is not here is sent to nobody: the address of no account is one.
 _TEXTS: dict[str, tuple[str, str]] = {
     "account/email/login_code": (
@@ -39,6 +48,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Your code to confirm this address",
         _CODE.replace("{why}", "with this code you confirm that this address is yours"),
     ),
+    "joining/new_phone": ("A new sign-in", _NEW_PHONE),
+    "joining/address_in_use": ("Your address", _IN_USE),
     **{
         template: ("Something changed in your account", _NOTICE.replace("{what}", what))
         for template, what in {

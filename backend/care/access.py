@@ -97,8 +97,9 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
     Leaves an audit row naming the right when the reader is somebody else, and one that says
-    `participant.refused` when the participant exists and the reader may not. Raises Problem 404, and 403
-    `second_factor_required` for staff who signed in without one, whoever it is they ask about.
+    `participant.refused` when the participant exists and the reader may not. Raises Problem 404, or 403
+    where it is the reader's own that they may not; and 403 `second_factor_required` for staff who signed in
+    without one, whoever it is they ask about.
     """
     wanted = uuid(public_id)
     if user.participant is None or user.participant.public_id != wanted:
@@ -127,8 +128,16 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
                 },
             )
     if not let_through:
-        raise Problem(404, "not_found")
+        raise Problem(403, "not_allowed") if own else Problem(404, "not_found")
     return seen
+
+
+def may_still(*, user: int, participant: int, right: str) -> bool:
+    """Whether that user, who did something yesterday, could do it today. Nobody sees anything: no audit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT held, in_care FROM care_ties(%s, %s)", [user, participant])
+        row = cursor.fetchone()
+    return row is not None and roles.may(right, own=False, held=row[0], in_care=row[1])
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from backend.api import (
 from backend.body import read_json
 from backend.care import access, queries, services
 from backend.care.access import SeenParticipant, who
-from backend.care.models import DosingSession
+from backend.care.models import DosingSession, Participant
 from backend.care.timeline import local_date
 from backend.wire import rfc3339
 
@@ -100,7 +100,7 @@ class DosingSessionsSchema(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
 
 
-def person(seen: SeenParticipant) -> dict[str, Any]:
+def person(seen: SeenParticipant | Participant) -> dict[str, Any]:
     """A participant as the wire shows them."""
     return {
         "id": str(seen.public_id),

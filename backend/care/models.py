@@ -10,6 +10,19 @@ from django.db.models.functions import Now
 from django.utils.timezone import now
 
 from backend.care import roles
+from backend.care.joining.models import CodeGuess, Invitation, RecoveryCode
+
+__all__ = [
+    "CareRelationship",
+    "Clinic",
+    "CodeGuess",
+    "Cover",
+    "DosingSession",
+    "Invitation",
+    "Membership",
+    "Participant",
+    "RecoveryCode",
+]
 
 
 class Clinic(models.Model):

@@ -51,6 +51,8 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "trends.read": {P: OWN, T: CARE, S: CLINIC},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
+        "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},
+        "recovery_codes.made": {P: OWN},
         "staff.managed": {A: CLINIC},
         "care.managed": {C: CLINIC, A: CLINIC},
     }

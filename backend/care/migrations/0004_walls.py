@@ -29,6 +29,10 @@ _DOOR = walls.seeing_all(
             care_is_in_care_of(p.id, who)
         {_FROM} WHERE p.public_id = wanted"""
 )
+_TIES = walls.seeing_all(
+    """SELECT care_roles_in(who, p.clinic_id), care_is_in_care_of(p.id, who)
+        FROM care_participant p JOIN accounts_user u ON u.id = who AND u.is_active WHERE p.id = participant"""
+)
 _ELSEWHERE = walls.seeing_all(
     """SELECT EXISTS (SELECT FROM care_membership m WHERE m.user_id = who AND m.clinic_id <> ALL (clinics)
             AND (m.ended_at IS NULL OR m.ended_at > now()))"""
@@ -78,6 +82,10 @@ CREATE FUNCTION care_door(who bigint, wanted uuid)
     RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean)
     LANGUAGE plpgsql ROWS 1 AS $${_DOOR}$$;
 
+-- What ties a user who is not suspended to a participant, for what they did before.
+CREATE FUNCTION care_ties(who bigint, participant bigint) RETURNS TABLE (held varchar[], in_care boolean)
+    LANGUAGE plpgsql ROWS 1 AS $${_TIES}$$;
+
 -- Whether a user is on the staff of another clinic than these.
 CREATE FUNCTION care_works_elsewhere(who bigint, clinics bigint[]) RETURNS SETOF boolean
     LANGUAGE plpgsql ROWS 1 AS $${_ELSEWHERE}$$;
@@ -88,7 +96,7 @@ CREATE FUNCTION care_caseload(who bigint, oversee varchar[], after bigint, most 
     LANGUAGE plpgsql AS $${_CASELOAD}$$;
 """
 NO_FUNCTIONS = """
-DROP FUNCTION care_caseload; DROP FUNCTION care_works_elsewhere; DROP FUNCTION care_door; DROP FUNCTION care_person;
+DROP FUNCTION care_caseload; DROP FUNCTION care_works_elsewhere; DROP FUNCTION care_ties; DROP FUNCTION care_door; DROP FUNCTION care_person;
 DROP FUNCTION care_is_in_care_of; DROP FUNCTION care_roles_in; DROP FUNCTION care_is_now;
 """
 

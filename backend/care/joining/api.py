@@ -1,0 +1,577 @@
+"""Invitations, joining with one, a new phone, and coming back with a recovery code."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpResponse
+from django.utils.timezone import now as clock
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from backend import openapi, scope
+from backend.accounts import by_code
+from backend.api import (
+    IdField,
+    PublicView,
+    View,
+    answer,
+    bad_cursor,
+    checked,
+    cursor_for,
+    cursor_parts,
+    device,
+    filter_value,
+    limit,
+    misfit,
+)
+from backend.body import read_json, read_nothing
+from backend.care import access, codes
+from backend.care.access import who
+from backend.care.api import PersonSchema, person
+from backend.care.codes import is_protocol
+from backend.care.joining import queries, services, sheet
+from backend.care.joining.models import DEFAULT_DAYS, LONGEST, Invitation
+from backend.care.models import Clinic
+from backend.errors import Fault, Problem, problem_response
+from backend.wire import instant, rfc3339, uuid, zones
+
+# A code for a new phone opens what somebody has written already: it lives shorter.
+DEFAULT_RELINK_DAYS, MOST_RELINK_DAYS = 3, 14
+
+_LONGEST_CODE = 64  # with every way of grouping it
+Found = TypeVar("Found")
+
+
+class TextField(serializers.CharField):
+    """A text, as a text: 7 is a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("A text.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole number, as a number."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("A whole number.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class TruthField(serializers.BooleanField):
+    """true or false."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("true or false.", "wrong_type")
+        return data
+
+
+class AddressField(serializers.EmailField):
+    """An e-mail address."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("A text.", "wrong_type")
+        return super().to_internal_value(data).lower()
+
+
+class CodeField(TextField):
+    """A code as somebody typed it, read: in any case, grouped in any way."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            max_length=_LONGEST_CODE,
+            help_text="Sixteen characters without look-alikes, in any case, grouped in any way. The last"
+            " one is a check: `code_mistyped` means a slip, and does not count as a wrong code.",
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        code = codes.read(super().to_internal_value(data))
+        if code is None:
+            raise serializers.ValidationError("A slip.", "code_mistyped")
+        return code
+
+
+class InvitationBody(serializers.Serializer[Any]):
+    """A code for somebody new, under the id its maker gave it."""
+
+    id = IdField()
+    clinic = IdField(required=False, allow_null=True, help_text="Needed by who belongs to several.")
+    therapist = IdField(
+        required=False,
+        allow_null=True,
+        help_text="The membership of the therapist who will care for them. Left out: one's own.",
+    )
+    protocol = TextField(
+        max_length=64,
+        required=False,
+        allow_null=True,
+        help_text="What is asked, and when, by code: lower-case letters, digits, and `.`, `_`, `-` between.",
+    )
+    expires_in_days = WholeField(min_value=1, max_value=LONGEST.days, default=DEFAULT_DAYS)
+
+    def validate_protocol(self, value: str | None) -> str | None:
+        if value is not None and not is_protocol(value):
+            raise serializers.ValidationError("A protocol's code.", "invalid_value")
+        return value
+
+
+class RelinkBody(serializers.Serializer[Any]):
+    """A code for a participant's new phone, under the id its maker gave it."""
+
+    id = IdField()
+    expires_in_days = WholeField(min_value=1, max_value=MOST_RELINK_DAYS, default=DEFAULT_RELINK_DAYS)
+
+
+class CodeBody(serializers.Serializer[Any]):
+    """A code."""
+
+    code = CodeField()
+
+
+class RedeemBody(serializers.Serializer[Any]):
+    """A code, and what somebody brings along."""
+
+    code = CodeField()
+    timezone = TextField(max_length=64, help_text="IANA zone: `Europe/Berlin`. Only looked at when joining.")
+    email = AddressField(
+        max_length=254,
+        required=False,
+        allow_null=True,
+        help_text="Needed for nothing. Theirs once they confirmed the code that is sent to it.",
+    )
+    password = TextField(max_length=256, required=False, allow_null=True, trim_whitespace=False)
+    keep_other_devices = TruthField(
+        default=False, help_text="With a code for a new phone: leave the others signed in."
+    )
+
+    def validate_timezone(self, value: str) -> str:
+        if value not in zones():
+            raise serializers.ValidationError("An IANA time zone.", "unknown_timezone")
+        return value
+
+    def validate_password(self, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                validate_password(value)
+            except ValidationError:
+                raise serializers.ValidationError("Too weak.", "password_too_weak") from None
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("password") is not None and attrs.get("email") is None:
+            raise serializers.ValidationError({"email": ["A password goes with an address."]}, "required")
+        return attrs
+
+
+class InvitationSchema(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(Invitation.Kind.choices)
+    clinic = serializers.UUIDField()
+    therapist = serializers.UUIDField(allow_null=True, help_text="Membership. Null for a new phone.")
+    protocol = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class NewInvitationSchema(InvitationSchema):
+    code = serializers.CharField(
+        allow_null=True,
+        help_text="Shown this once and kept nowhere: null when the same id is sent again. Was the answer"
+        " lost, withdraw the invitation and make another.",
+    )
+    url = serializers.CharField(allow_null=True, help_text="The code is in the fragment, seen by no server.")
+    qr = serializers.CharField(allow_null=True, help_text="The link as a picture: a data URI of an SVG.")
+
+
+class InvitationsSchema(serializers.Serializer[Any]):
+    results = InvitationSchema(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class OperatorSchema(serializers.Serializer[Any]):
+    name = serializers.CharField(allow_null=True)
+    contact = serializers.CharField(allow_null=True)
+
+
+class ClinicNameSchema(serializers.Serializer[Any]):
+    name = serializers.CharField()
+
+
+class PreviewSchema(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(Invitation.Kind.choices)
+    clinic = ClinicNameSchema()
+    operator = OperatorSchema(help_text="Who runs this server.")
+    stored = serializers.ListField(child=serializers.CharField(), help_text="What is kept, in plain words.")
+    email_required = serializers.BooleanField(help_text="Always false.")
+    languages = serializers.ListField(child=serializers.CharField())
+    expires_at = serializers.DateTimeField()
+
+
+class ClinicSchema(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class SignedInSchema(serializers.Serializer[Any]):
+    access_token = serializers.CharField(help_text="As of a sign-in just made: a passkey can be added now.")
+    refresh_token = serializers.CharField()
+    participant = PersonSchema()
+    clinic = ClinicSchema()
+
+
+class RedeemedSchema(SignedInSchema):
+    kind = serializers.ChoiceField(Invitation.Kind.choices)
+    recovery_codes = serializers.ListField(
+        child=serializers.CharField(), help_text="Eight, shown this once. Each signs in once, on any phone."
+    )
+    email_to_confirm = serializers.BooleanField(
+        help_text="Whether an address was given: the same whosever it is."
+    )
+
+
+class RecoveredSchema(SignedInSchema):
+    recovery_codes_left = serializers.IntegerField()
+
+
+class RecoveryCodesSchema(serializers.Serializer[Any]):
+    recovery_codes = serializers.ListField(child=serializers.CharField())
+
+
+INVITATION_EXAMPLE = OpenApiExample(
+    "Somebody new in my care",
+    request_only=True,
+    value={
+        "id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e40",
+        "protocol": "integration-12w",
+        "expires_in_days": 14,
+    },
+)
+RELINK_EXAMPLE = OpenApiExample(
+    "A new phone",
+    request_only=True,
+    value={"id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e41", "expires_in_days": 3},
+)
+CODE_EXAMPLE = OpenApiExample("As typed", request_only=True, value={"code": "K7QM-2XWP-94HD-RTCW"})
+REDEEM_EXAMPLE = OpenApiExample(
+    "Without an address",
+    request_only=True,
+    value={"code": "K7QM-2XWP-94HD-RTCW", "timezone": "Europe/Berlin"},
+)
+REFUSALS = (400, 413, 415, 422, 429)
+
+
+class Invitations(View):
+    """`GET, POST /invitations`"""
+
+    @extend_schema(
+        operation_id="invitations_list",
+        parameters=[openapi.LIMIT, openapi.CURSOR],
+        responses={200: InvitationsSchema, **openapi.errors(401, 403, 422)},
+        tags=["joining"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """The open invitations of the clinics one may invite to, newest first, without their codes.
+
+        A therapist sees only their own of those for a new phone.
+        """
+        places = access.acting_anywhere(who(request), right="invitation.created")
+        size = limit(request)
+        found = queries.open_invitations(
+            places, user=who(request).id, now=clock(), after=_after(request), limit=size + 1
+        )
+        page = found[:size]
+        last = page[-1] if len(found) > size else None
+        following = cursor_for(rfc3339(last.created_at), str(last.pk)) if last else None
+        return answer({"results": [_invitation(i) for i in page], "next": following})
+
+    @extend_schema(
+        request=openapi.json(InvitationBody),
+        examples=[INVITATION_EXAMPLE],
+        responses={
+            200: NewInvitationSchema,
+            201: NewInvitationSchema,
+            **openapi.errors(400, 401, 403, 409, 413, 415, 422),
+        },
+        tags=["joining"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Invite somebody new: 201 with the code, or 200 without it where the same id is known."""
+        user = who(request)
+        access.acting_anywhere(user, right="invitation.created")
+        fields = checked(InvitationBody, read_json(request._request))
+        place = access.acting(user, right="invitation.created", clinic=fields.get("clinic"))
+        now, named = clock(), fields.get("therapist")
+        therapist = queries.therapist(clinic=place.clinic_id, now=now, public_id=named, user=user.id)
+        if therapist is None:
+            raise misfit([Fault("/therapist", "invalid_value" if named else "required")])
+        made, code = services.invite(
+            id=fields["id"],
+            therapist=therapist,
+            protocol=fields.get("protocol"),
+            days=fields["expires_in_days"],
+            actor=user.id,
+            now=now,
+        )
+        return _made(made, code)
+
+
+class OneInvitation(View):
+    """`DELETE /invitations/{id}`"""
+
+    @extend_schema(responses={204: None, **openapi.errors(401, 403, 404, 409)}, tags=["joining"])
+    def delete(self, request: Request, invitation: str) -> HttpResponse:
+        """Withdraw an invitation, from the next request on. Doing it again changes nothing."""
+        user = who(request)
+        places = access.acting_anywhere(user, right="invitation.created")
+        id_ = uuid(invitation)
+        if id_ is None:
+            raise Problem(404, "not_found")
+        with transaction.atomic():
+            found = queries.lock_invitation(places, user=user.id, id=id_)
+            if found is None:
+                raise Problem(404, "not_found")
+            services.withdraw(invitation=found, actor=user.id, now=clock())
+        return HttpResponse(status=204)
+
+
+class Relink(View):
+    """`POST /participants/{id}/relink`"""
+
+    @extend_schema(
+        request=openapi.json(RelinkBody),
+        examples=[RELINK_EXAMPLE],
+        responses={
+            200: NewInvitationSchema,
+            201: NewInvitationSchema,
+            **openapi.errors(400, 401, 403, 404, 409, 413, 415, 422),
+        },
+        tags=["joining"],
+    )
+    def post(self, request: Request, participant: str) -> HttpResponse:
+        """A code for a participant's new phone: 201, or 200 without it where the same id is known.
+
+        It replaces an open one. Worth nothing once its maker may no longer make it, nor for somebody who
+        also belongs to a clinic's staff.
+        """
+        seen = access.participant(who(request), participant, right="participant.relinked")
+        fields = checked(RelinkBody, read_json(request._request))
+        made, code = services.relink(
+            id=fields["id"],
+            participant=seen,
+            days=fields["expires_in_days"],
+            actor=who(request).id,
+            now=clock(),
+        )
+        return _made(made, code)
+
+
+class Preview(PublicView):
+    """`POST /invitations/preview`"""
+
+    @extend_schema(
+        request=openapi.json(CodeBody),
+        parameters=[openapi.DEVICE],
+        examples=[CODE_EXAMPLE],
+        responses={200: PreviewSchema, **openapi.errors(*REFUSALS)},
+        tags=["joining"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Who invites, who runs this server, and what will be kept. Uses nothing up."""
+        fields = checked(CodeBody, read_json(request._request))
+
+        def look(now: datetime) -> HttpResponse | None:
+            seen = services.look_at(code=fields["code"], device=device(request), now=now)
+            return None if seen is None else answer(_preview(*seen))
+
+        return _with_code(request, look)
+
+
+class Redeem(PublicView):
+    """`POST /invitations/redeem`"""
+
+    @extend_schema(
+        request=openapi.json(RedeemBody),
+        parameters=[openapi.DEVICE],
+        examples=[REDEEM_EXAMPLE],
+        responses={201: RedeemedSchema, **openapi.errors(*REFUSALS)},
+        tags=["joining"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Join, or come back on a new phone: signed in at once, with eight recovery codes.
+
+        Consents to nothing. If the answer was lost, the same device (`X-Device`) may send it again within
+        15 minutes. A code that cannot be used is `code_unusable`, whatever the reason.
+        """
+        fields = checked(RedeemBody, read_json(request._request))
+        email = fields.get("email")
+
+        def use(now: datetime) -> HttpResponse | None:
+            redeemed = services.redeem(
+                code=fields["code"],
+                device=device(request),
+                timezone=fields["timezone"],
+                email=email,
+                password=fields.get("password"),
+                keep_other_devices=fields["keep_other_devices"],
+                now=now,
+            )
+            if redeemed is None:
+                return None
+            tokens = by_code.sign_in(request._request, user=redeemed.user, email=email)
+            return answer(
+                {
+                    **tokens,
+                    "participant": person(redeemed.participant),
+                    "clinic": _clinic(redeemed.clinic),
+                    "kind": redeemed.kind,
+                    "recovery_codes": [codes.grouped(code) for code in redeemed.recovery_codes],
+                    "email_to_confirm": email is not None,
+                },
+                201,
+            )
+
+        return _with_code(request, use)
+
+
+class RecoveryCodes(View):
+    """`POST /me/recovery-codes`"""
+
+    @extend_schema(
+        request=None,
+        responses={201: RecoveryCodesSchema, **openapi.errors(400, 401, 403, 413, 415, 422)},
+        tags=["joining"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Eight new recovery codes, shown this once. Those there were are worth nothing any more.
+
+        Not for somebody who also belongs to a clinic's staff: another member of it helps them.
+        """
+        user = who(request)
+        own = access.own_participant(user, right="recovery_codes.made")
+        if access.memberships(user):
+            raise Problem(403, "not_allowed", "Staff are helped by another member of staff.")
+        read_nothing(request._request)
+        made = services.make_recovery_codes(participant=own, actor=user.id, now=clock())
+        return answer({"recovery_codes": [codes.grouped(code) for code in made]}, 201)
+
+
+class Recovery(PublicView):
+    """`POST /recovery`"""
+
+    @extend_schema(
+        request=openapi.json(CodeBody),
+        parameters=[openapi.DEVICE],
+        examples=[CODE_EXAMPLE],
+        responses={200: RecoveredSchema, **openapi.errors(*REFUSALS)},
+        tags=["joining"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Come back with a recovery code: history stays, every other device is signed out.
+
+        If the answer was lost, the same device (`X-Device`) may send it again within 15 minutes.
+        """
+        fields = checked(CodeBody, read_json(request._request))
+
+        def use(now: datetime) -> HttpResponse | None:
+            found = services.recover(code=fields["code"], device=device(request), now=now)
+            if found is None:
+                return None
+            return answer(
+                {
+                    **by_code.sign_in(request._request, user=found.user),
+                    "participant": person(found.participant),
+                    "clinic": _clinic(found.clinic),
+                    "recovery_codes_left": found.codes_left,
+                }
+            )
+
+        return _with_code(request, use)
+
+
+def _with_code(request: Request, use: Callable[[datetime], HttpResponse | None]) -> HttpResponse:
+    """What `use` answers; the one refusal there is where its code is none, which then counts as a guess.
+
+    One transaction: using a code and signing in stand or fall together. The refusal is answered, not
+    raised, for the count to stay.
+    """
+    client, now = request.META["REMOTE_ADDR"], clock()
+    # A code speaks of people whom nobody has been let through to yet.
+    with scope.everything():
+        services.throttle(client=client, now=now)
+        used = use(now)
+        if used is None:
+            services.count_wrong_code(client=client, now=now)
+            return problem_response(Problem(422, "code_unusable"))
+        return used
+
+
+def _after(request: Request) -> tuple[datetime, Any] | None:
+    cursor = filter_value(request, "cursor")
+    if cursor is None:
+        return None
+    at, id_ = cursor_parts(cursor, 2)
+    created_at, key = instant(at), uuid(id_)
+    if created_at is None or key is None:
+        raise bad_cursor()
+    return created_at, key
+
+
+def _invitation(invitation: Invitation) -> dict[str, Any]:
+    therapist = invitation.therapist
+    return {
+        "id": str(invitation.pk),
+        "kind": invitation.kind,
+        "clinic": str(invitation.clinic.public_id),
+        "therapist": str(therapist.public_id) if therapist else None,
+        "protocol": invitation.protocol,
+        "created_at": rfc3339(invitation.created_at),
+        "expires_at": rfc3339(invitation.expires_at),
+    }
+
+
+def _made(invitation: Invitation, code: str | None) -> HttpResponse:
+    url = sheet.link(code) if code else None
+    shown = {
+        **_invitation(invitation),
+        "code": codes.grouped(code) if code else None,
+        "url": url,
+        "qr": sheet.picture(url) if url else None,
+    }
+    return answer(shown, 201 if code else 200)
+
+
+def _clinic(clinic: Clinic) -> dict[str, Any]:
+    return {"id": str(clinic.public_id), "name": clinic.name}
+
+
+def _preview(invitation: Invitation, clinic: Clinic) -> dict[str, Any]:
+    return {
+        "kind": invitation.kind,
+        "clinic": {"name": clinic.name},
+        "operator": {"name": settings.OPERATOR_NAME or None, "contact": settings.OPERATOR_CONTACT or None},
+        "stored": list(STORED),
+        "email_required": False,
+        "languages": [settings.LANGUAGE_CODE],
+        "expires_at": rfc3339(invitation.expires_at),
+    }
+
+
+STORED = (
+    "A name made of words, in place of your own. Nobody asks for yours.",
+    "Your time zone, so that a day here is a day where you are.",
+    "What you answer and write here, and when.",
+    "Which devices are signed in as you.",
+    "Who looked at something of yours, and when.",
+    "An e-mail address only if you give one. You need none.",
+    "Joining shares nothing by itself: what you agree to is asked next, each part on its own.",
+)
