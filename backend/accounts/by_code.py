@@ -33,7 +33,6 @@ def sign_in(request: HttpRequest, *, user: User, email: str | None = None) -> di
         record_authentication(request, user, METHOD, reauthenticated=True)
         if email is not None:
             _ask_to_confirm(request, user, email)
-        request.session.save()
         tokens = app_settings.TOKEN_STRATEGY.create_access_token_payload(request)
         request.session.save()
         return {name: str(tokens[name]) for name in ("access_token", "refresh_token")}
