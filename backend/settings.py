@@ -158,6 +158,11 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "SubstanceEnum": "backend.care.models.DosingSession.Substance",
+        "SubstanceShownEnum": "backend.care.consent.disclosure.SUBSTANCE_STEPS",
+        "PartShownEnum": "backend.care.consent.disclosure.PART_STEPS",
+    },
     "DISABLE_ERRORS_AND_WARNINGS": False,
     "LICENSE": {"name": "Apache-2.0"},
 }

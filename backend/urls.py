@@ -6,6 +6,7 @@ from django.urls.resolvers import URLPattern, URLResolver
 from backend import health
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
+from backend.care.consent import api as consent
 from backend.schema import Schema
 from scales import api as scales
 
@@ -13,6 +14,9 @@ api: list[URLPattern | URLResolver] = [
     path("schema", Schema.as_view()),
     path("me", care.Me.as_view()),
     path("me/trends", scales.MyTrends.as_view()),
+    path("me/consents", consent.MyConsents.as_view()),
+    path("me/disclosure", consent.MyDisclosure.as_view()),
+    path("consents", consent.Consents.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),

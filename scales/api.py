@@ -150,7 +150,11 @@ class OneAdministration(View):
         owner = queries.owner_of(id_) if id_ else None
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
-        access.participant(who(request), owner, right="administration.read")
+        try:
+            access.participant(who(request), owner, right="administration.read")
+        except Problem as refused:
+            # Which ids there are is the participant's to share as well: no consent is no administration.
+            raise Problem(404, "not_found") from refused
         return answer(wire.with_revisions(*queries.revisions(id_)))
 
 
@@ -194,7 +198,7 @@ class ParticipantAdministrations(View):
     @extend_schema(
         operation_id="participants_administrations_list",
         parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
-        responses={200: schemas.Administrations, **openapi.errors(401, 404, 422)},
+        responses={200: schemas.Administrations, **openapi.errors(401, 403, 404, 422)},
         tags=["administrations"],
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
@@ -270,7 +274,7 @@ class ParticipantTrends(View):
 
     @extend_schema(
         parameters=[schemas.INSTRUMENT, schemas.ANCHOR],
-        responses={200: schemas.Trends, **openapi.errors(401, 404, 422)},
+        responses={200: schemas.Trends, **openapi.errors(401, 403, 404, 422)},
         tags=["trends"],
     )
     def get(self, request: Request, participant: str) -> HttpResponse:

@@ -19,12 +19,14 @@ from rest_framework.request import Request
 from backend.accounts.authentication import AccessToken, SignedInUser
 from backend.audit import services as audit
 from backend.care import roles
+from backend.care.consent import queries as consent
 from backend.care.models import Membership
 from backend.errors import Fault, Problem
 from backend.wire import uuid
 
 _FIELDS = (
-    "p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudonym, p.timezone, p.enrolled_at, p.user_id"
+    "p.id, p.public_id, p.clinic_id, c.missing_answers, c.hold_hours,"
+    " p.pseudonym, p.timezone, p.enrolled_at, p.user_id"
 )
 _PARTICIPANTS = "care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
 # Care is given by a therapist, or by whoever covers for one, of the participant's own clinic, while none
@@ -39,6 +41,8 @@ _IN_CARE = """EXISTS (
         AND r.started_at <= now() AND (r.ended_at IS NULL OR r.ended_at > now())
         AND t.started_at <= now() AND (t.ended_at IS NULL OR t.ended_at > now())
         AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
+# Of a right that needs no consent, no stream is asked for.
+_CONSENTED = f"(%(needs)s::text IS NULL OR {consent.given('p.id', '%(needs)s::text')})"
 _ROLES = """ARRAY(
     SELECT m.role FROM care_membership m WHERE m.user_id = %(user)s AND m.clinic_id = p.clinic_id
         AND m.started_at <= now() AND (m.ended_at IS NULL OR m.ended_at > now()))"""
@@ -52,6 +56,7 @@ class SeenParticipant:
     public_id: UUID
     clinic_id: int
     missing_answers: str
+    clinic_hold_hours: int | None
     pseudonym: str
     timezone: str
     enrolled_at: datetime
@@ -93,31 +98,36 @@ def own_participant(user: Person, *, right: str) -> SeenParticipant:
 def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
-    Leaves an audit row naming the right when the reader is somebody else, and one that says
-    `participant.refused` when the participant exists and the reader may not. Raises Problem 404.
+    Leaves an audit row naming the right when the reader is somebody else, one that says
+    `participant.refused` when the participant exists and the reader may not, and one that says
+    `participant.no_consent` when the reader might if the participant agreed. Raises Problem 404, and
+    Problem 403 `no_consent` for the last: who is told so may know that the participant exists.
     """
     wanted = uuid(public_id)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS}, p.user_id IS NOT DISTINCT FROM %(user)s, {_ROLES}, {_IN_CARE}"
+            f"SELECT {_FIELDS}, p.user_id IS NOT DISTINCT FROM %(user)s, {_ROLES}, {_IN_CARE}, {_CONSENTED}"
             f" FROM {_PARTICIPANTS} WHERE p.public_id = %(wanted)s",
-            {"user": user.id, "wanted": wanted},
+            {"user": user.id, "wanted": wanted, "needs": roles.NEEDS.get(right)},
         )
         row = cursor.fetchone()
     if row is None:
         raise Problem(404, "not_found")
-    *fields, own, held, in_care = row
+    *fields, own, held, in_care, consented = row
     seen = SeenParticipant(*fields)
     let_through = roles.may(right, own=own, held=held, in_care=in_care)
     if not own:
+        action = right if consented else "participant.no_consent"
         audit.record(
             actor=user.id,
-            action=right if let_through else "participant.refused",
+            action=action if let_through else "participant.refused",
             participant=seen.id,
             clinic=seen.clinic_id,
         )
     if not let_through:
         raise Problem(404, "not_found")
+    if not (own or consented):
+        raise Problem(403, "no_consent")
     return seen
 
 

@@ -10,10 +10,29 @@ from django.db.models.functions import Now
 from django.utils.timezone import now
 
 from backend.care import roles
+from backend.care.consent.models import Consent, ConsentText, Disclosure
+from backend.care.consent.text import LONGEST_HOLD
+
+# Django looks for an app's tables here.
+__all__ = [
+    "CareRelationship",
+    "Clinic",
+    "Consent",
+    "ConsentText",
+    "Cover",
+    "Disclosure",
+    "DosingSession",
+    "Membership",
+    "Participant",
+]
 
 
 class Clinic(models.Model):
-    """One clinic, trial site or practice. Nothing of it is visible to another."""
+    """One clinic, trial site or practice. Nothing of it is visible to another.
+
+    With `hold_hours`, a score that points the worse way waits for the therapist, at most so long, for
+    participants who were told so when they agreed.
+    """
 
     class MissingAnswers(models.TextChoices):
         STRICT = "strict"
@@ -24,13 +43,18 @@ class Clinic(models.Model):
     missing_answers = models.CharField(
         max_length=8, choices=MissingAnswers, default=MissingAnswers.STRICT, db_default="strict"
     )
+    hold_hours = models.PositiveSmallIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=now)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(missing_answers__in=["strict", "prorate"]), name="clinic_missing_answers_known"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_hours__isnull=True) | Q(hold_hours__range=(1, LONGEST_HOLD)),
+                name="clinic_holds_72_hours_at_most",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -191,6 +215,7 @@ class DosingSession(models.Model):
     dose_unit = models.CharField(max_length=8, choices=DoseUnit, null=True)
     route = models.CharField(max_length=16, choices=Route, null=True)
     setting = models.CharField(max_length=16, choices=Setting, null=True)
+    supervised = models.BooleanField(null=True)
     recorded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     recorded_at = models.DateTimeField(db_default=Now())
 
