@@ -33,6 +33,11 @@ TABLE = {
     "GET api/v1/schema": PUBLIC,
     "GET api/v1/me": SIGNED,
     "GET api/v1/me/trends": "401 200 200 403 403 403 403 403",
+    "GET api/v1/me/consents": "401 200 200 403 403 403 403 403",
+    "POST api/v1/me/consents": "401 201 201 403 403 403 403 403",
+    "GET api/v1/me/disclosure": "401 200 200 403 403 403 403 403",
+    "PUT api/v1/me/disclosure": "401 200 200 403 403 403 403 403",
+    "GET api/v1/consents": SIGNED,
     "GET api/v1/participants": "401 403 403 200 200 200 403 403",
     "GET api/v1/participants/<str:participant>": "401 200 404 200 404 404 404 404",
     "GET api/v1/participants/<str:participant>/dosing-sessions": "401 200 404 200 404 404 404 404",
@@ -89,6 +94,14 @@ SHOWS = {
         "adam": '"clinic_name":"Linden","role":"clinic admin"',
     },
     "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
+    "GET api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"given"'),
+    "POST api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"withdrawn"'),
+    "GET api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"shown"'),
+    "PUT api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"withheld"'),
+    "GET api/v1/consents": {
+        **dict.fromkeys(("ana", "ben"), '"decision":"given"'),
+        **dict.fromkeys(ROLES[3:], '"streams":null'),
+    },
     "GET api/v1/participants": {
         "thea": '"pseudonym":"ana heron"',
         "theo": '{"results":[],"next":null}',
@@ -193,6 +206,12 @@ def body_for(row: str) -> dict[str, Any]:
         return submission(answer=2)
     if row.startswith("POST") and row.endswith("/dosing-sessions"):
         return {"id": str(uuid4()), "started_at": timezone.now().isoformat(), "substance": "mdma"}
+    if row == "POST api/v1/me/consents":
+        now = timezone.now().isoformat()
+        return {"id": str(uuid4()), "stream": "care", "decision": "withdrawn", "decided_at": now}
+    if row == "PUT api/v1/me/disclosure":
+        nothing = dict.fromkeys(("substance", "dose", "supervision"), "withheld")
+        return {"therapist": nothing, "research": {**nothing, "date": "week"}}
     return {}
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from backend.care.models import Participant
+from backend.care.models import ConsentText, Disclosure, Participant
 from scales.models import LoadedFile, Quarantined
 from tests.conftest import submission
 from tests.scales.phone import ClientFor, correct, post
@@ -18,6 +18,9 @@ APPEND_ONLY = {
     "scales_correction": "SET reason = ''",
     "scales_loadedfile": "SET text = ''",
     "audit_entry": "SET action = ''",
+    "care_consent": "SET decision = 'withdrawn'",
+    "care_consenttext": "SET source = ''",
+    "care_disclosure": "SET in_force = wanted",
 }
 KEPT_COLUMNS = (
     "participant_id",
@@ -45,6 +48,10 @@ def written(ana: Participant, client_for: ClientFor) -> None:
     assert post(client, body).status_code == 201
     assert correct(client, body["id"], correction()).status_code == 201
     assert post(client, submission(answer=9)).status_code == 422
+    ConsentText.objects.create(stream="care", version=2, language="en", source=text)
+    Disclosure.objects.create(
+        clinic=ana.clinic, participant=ana, wanted={}, in_force={}, received_at=timezone.now()
+    )
     # As after a commit: a table with checks outstanding could not be truncated anyway.
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,7 +1,7 @@
 """Consents, and what others are shown of dosing sessions, over HTTP."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -209,7 +209,7 @@ class Consents(View):
             {
                 "results": [_text(text, hold_hours) for text in queries.current()],
                 "next": None,
-                **(_standing(own, timezone.now()) if own else {"streams": None, "asking": None}),
+                **(_standing(own, queries.stands(own.id)) if own else {"streams": None, "asking": None}),
             }
         )
 
@@ -240,7 +240,7 @@ class MyConsents(View):
             {
                 "results": [_decision(c, stands[Stream(c.stream)]) for c in found[:size]],
                 "next": last and cursor_for(rfc3339(last.received_at), str(last.id)),
-                **_standing(own, timezone.now()),
+                **_standing(own, stands),
             }
         )
 
@@ -289,10 +289,10 @@ def _text(text: ConsentText, hold_hours: int | None) -> dict[str, Any]:
     }
 
 
-def _standing(own: SeenParticipant, now: datetime) -> dict[str, Any]:
-    until = suggestible_until(now, care.session_times(own.id))
+def _standing(own: SeenParticipant, stands: Mapping[Stream, Stand]) -> dict[str, Any]:
+    until = suggestible_until(timezone.now(), care.session_times(own.id))
     return {
-        "streams": [_stand(stream, stand) for stream, stand in queries.stands(own.id).items()],
+        "streams": [_stand(stream, stand) for stream, stand in stands.items()],
         "asking": {"allowed": until is None, "again_at": until and rfc3339(until)},
     }
 

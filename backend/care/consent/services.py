@@ -59,10 +59,11 @@ def record_decision(
             decision.ask_again_at = _suggestible_until(participant, received_at, decision.decided_at)
         # Somebody else's id inserts nothing.
         Consent.objects.bulk_create([decision], ignore_conflicts=True)
-        if Consent.objects.filter(id=id, participant_id=participant.id).exists():
-            _note(participant, actor, decision)
-            return decision, True
-        raise Problem(409, "conflict")
+        recorded = Consent.objects.filter(id=id, participant_id=participant.id).first()
+        if recorded is None:
+            raise Problem(409, "conflict")
+        _note(participant, actor, recorded)
+        return recorded, True
     same = all(getattr(kept, name) == fields.get(name) for name in _CONTENT)
     if not same or fields.get("rules") not in (None, kept.rules):
         raise Problem(409, "conflict")
