@@ -21,6 +21,10 @@ api: list[URLPattern | URLResolver] = [
     path("participants/<str:participant>", care.OneParticipant.as_view()),
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),
     path("participants/<str:participant>/administrations", scales.ParticipantAdministrations.as_view()),
+    path(
+        "participants/<str:participant>/administrations/<str:administration>/release",
+        scales.Releases.as_view(),
+    ),
     path("participants/<str:participant>/trends", scales.ParticipantTrends.as_view()),
     path("instruments", scales.Instruments.as_view()),
     path("instruments/<str:code>", scales.NewestInstrument.as_view()),

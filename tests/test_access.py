@@ -24,6 +24,7 @@ from tests.conftest import sign_in, submission
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROLES = ("anonymous", "ana", "ben", "thea", "theo", "carla", "rosa", "adam")
 PUBLIC = "200 200 200 200 200 200 200 200"
+RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"  # of held scores
 SIGNED = "401 200 200 200 200 200 200 200"
 
 # Where a route names somebody's data it is Ana's. Thea is her therapist and Theo was; Carla is another
@@ -43,6 +44,7 @@ TABLE = {
     "GET api/v1/participants/<str:participant>/dosing-sessions": "401 200 404 200 404 404 404 404",
     "POST api/v1/participants/<str:participant>/dosing-sessions": "401 201 404 201 404 404 404 404",
     "GET api/v1/participants/<str:participant>/administrations": "401 200 404 200 404 404 404 404",
+    RELEASE: "401 403 404 201 404 404 404 404",
     "GET api/v1/participants/<str:participant>/trends": "401 200 404 200 404 404 404 404",
     "GET api/v1/instruments": SIGNED,
     "GET api/v1/instruments/<str:code>": SIGNED,
@@ -117,6 +119,7 @@ SHOWS = {
     "GET api/v1/participants/<str:participant>/administrations": dict.fromkeys(
         BY_ANA_OR_THEA, '"subscale":"self_kindness","value":4.2'
     ),
+    RELEASE: {"thea": '"released_at":'},
     "GET api/v1/participants/<str:participant>/trends": dict.fromkeys(BY_ANA_OR_THEA, '"latest":4.2'),
     "GET api/v1/instruments": dict.fromkeys(ROLES[1:], '"code":"scs-26"'),
     "GET api/v1/instruments/<str:code>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),

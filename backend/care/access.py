@@ -24,8 +24,17 @@ from backend.care.models import Membership
 from backend.errors import Fault, Problem
 from backend.wire import uuid
 
+# How long a worse score waits for the therapist: no longer than the clinic says today, nor than the
+# participant was told when they agreed; not at all without both.
+_TOLD = consent.IN_FORCE.format(
+    columns="CASE WHEN n.decision = 'given' AND n.rules->>'hold_hours' IS NOT NULL"
+    " THEN least(c.hold_hours, (n.rules->>'hold_hours')::int) END",
+    participant="p.id",
+    stream="'care'",
+)
+_HOLD_HOURS = f"CASE WHEN c.hold_hours IS NOT NULL THEN ({_TOLD}) END"
 _FIELDS = (
-    "p.id, p.public_id, p.clinic_id, c.missing_answers, c.hold_hours,"
+    f"p.id, p.public_id, p.clinic_id, c.missing_answers, c.hold_hours, {_HOLD_HOURS},"
     " p.pseudonym, p.timezone, p.enrolled_at, p.user_id"
 )
 _PARTICIPANTS = "care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
@@ -57,6 +66,7 @@ class SeenParticipant:
     clinic_id: int
     missing_answers: str
     clinic_hold_hours: int | None
+    hold_hours: int | None
     pseudonym: str
     timezone: str
     enrolled_at: datetime
@@ -101,7 +111,8 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     Leaves an audit row naming the right when the reader is somebody else, one that says
     `participant.refused` when the participant exists and the reader may not, and one that says
     `participant.no_consent` when the reader might if the participant agreed. Raises Problem 404, and
-    Problem 403 `no_consent` for the last: who is told so may know that the participant exists.
+    Problem 403 `no_consent` for the last: who is told so may know that the participant exists. So does the
+    participant, who is told `not_allowed` of what is others' right.
     """
     wanted = uuid(public_id)
     with connection.cursor() as cursor:
@@ -125,7 +136,7 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
             clinic=seen.clinic_id,
         )
     if not let_through:
-        raise Problem(404, "not_found")
+        raise Problem(403, "not_allowed") if own else Problem(404, "not_found")
     if not (own or consented):
         raise Problem(403, "no_consent")
     return seen

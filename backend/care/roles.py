@@ -51,6 +51,7 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "administration.recorded": {P: OWN},
         "administration.opened": {P: OWN},
         "trends.read": {P: OWN, T: CARE, S: CLINIC},
+        "release.opened": {T: CARE, S: CLINIC},
         # What somebody agreed to, and what of their sessions others are shown: theirs alone to say.
         "consents.read": {P: OWN},
         "consent.recorded": {P: OWN},
@@ -71,6 +72,7 @@ NEEDS: Mapping[str, Stream] = MappingProxyType(
         "administrations.read": Stream.CARE,
         "administration.read": Stream.CARE,
         "trends.read": Stream.CARE,
+        "release.opened": Stream.CARE,
     }
 )
 
