@@ -24,7 +24,7 @@ from tests.conftest import sign_in, submission
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROLES = ("anonymous", "ana", "ben", "thea", "theo", "carla", "rosa", "adam")
 PUBLIC = "200 200 200 200 200 200 200 200"
-RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"  # of held scores
+RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"
 SIGNED = "401 200 200 200 200 200 200 200"
 
 # Where a route names somebody's data it is Ana's. Thea is her therapist and Theo was; Carla is another

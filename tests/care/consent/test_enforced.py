@@ -61,6 +61,8 @@ def test_taking_back_closes_every_answer_to_the_therapist_at_once(
         refused = client.get(addresses(ana, sent)[name])
         assert refused.json()["code"] == "no_consent"
         assert b"heron" not in refused.content
+    release = client.post(f"{addresses(ana, sent)['administrations']}/{sent['id']}/release")
+    assert (release.status_code, release.json()["code"]) == (403, "no_consent")
     assert [p["pseudonym"] for p in client.get("/api/v1/participants").json()["results"]] == ["ana heron"]
     assert statuses(client_for(ana), ana, sent) == ALL | {"caseload": 403}
 
@@ -176,7 +178,7 @@ def test_every_right_to_read_answers_needs_consent_to_care() -> None:
     reading = {
         right
         for right in roles.TABLE
-        if right.split(".")[0] in ("administrations", "administration", "trends")
+        if right.split(".")[0] in ("administrations", "administration", "trends", "release")
     }
     of_others = {r for r in reading if set(roles.TABLE[r]) - {Role.PARTICIPANT}}
 

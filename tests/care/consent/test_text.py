@@ -12,7 +12,7 @@ from backend.care.consent.queries import RELEASED_FILES, released
 from backend.care.consent.text import MalformedText, Stream, parse
 
 PINNED: dict[str, str] = tomllib.loads((Path(__file__).parent / "released.toml").read_text())
-FILES = sorted(RELEASED_FILES.iterdir())
+FILES = sorted(RELEASED_FILES.glob("*.toml"))
 OWN = """
 stream = "research"
 version = 2
