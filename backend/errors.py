@@ -28,6 +28,7 @@ CODES: dict[str, str] = {
     "not_signed_in": "There is no valid access token with this request.",
     "not_allowed": "You do not have the right to do this.",
     "second_factor_required": "This needs a sign-in with a second factor or a passkey.",
+    "no_consent": "The participant has not agreed to share this with those who care for them.",
     "https_required": "This address is only served over HTTPS.",
     "too_many_requests": "Too many requests; Retry-After says when to come back.",
     # What is asked for
@@ -76,6 +77,8 @@ CODES: dict[str, str] = {
     "off_step": "The answer lies between two points of the item's scale.",
     "answered_and_skipped": "The item is both answered and skipped.",
     "not_enabled": "This instrument is not switched on here.",
+    # Consent
+    "unknown_text": "No consent text here has this version, language, rules and hash together.",
     # What stands against it
     "conflict": "This id is already taken with other content.",
     "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",

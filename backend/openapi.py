@@ -19,7 +19,7 @@ IF_NONE_MATCH = OpenApiParameter(
 _MEANINGS = {
     400: "Unreadable. Nothing was stored.",
     401: "Not signed in.",
-    403: "A right you do not have yourself.",
+    403: "A right you do not have yourself, or one that needs a consent: `no_consent`.",
     404: "Not there, or not yours to see: the answer is the same.",
     409: "The id is taken by other content, which stands.",
     413: "Too large.",

@@ -206,6 +206,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CareEndedBecause": "backend.care.models.CareRelationship.Because",
         "InvitationKindEnum": "backend.care.joining.models.Invitation.Kind",
+        "SubstanceEnum": "backend.care.models.DosingSession.Substance",
+        "SubstanceShownEnum": "backend.care.consent.disclosure.SUBSTANCE_STEPS",
+        "PartShownEnum": "backend.care.consent.disclosure.PART_STEPS",
     },
     "DISABLE_ERRORS_AND_WARNINGS": False,
     "LICENSE": {"name": "Apache-2.0"},

@@ -7,6 +7,7 @@ from backend import health
 from backend.accounts import api as accounts
 from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
+from backend.care.consent import api as consent
 from backend.care.joining import api as joining
 from backend.care.staff import api as staff
 from backend.operators.admin import site as operators
@@ -27,10 +28,17 @@ api: list[URLPattern | URLResolver] = [
     path("invitations/redeem", joining.Redeem.as_view()),
     path("invitations/<str:invitation>", joining.OneInvitation.as_view()),
     path("participants/<str:participant>/relink", joining.Relink.as_view()),
+    path("me/consents", consent.MyConsents.as_view()),
+    path("me/disclosure", consent.MyDisclosure.as_view()),
+    path("consents", consent.Consents.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),
     path("participants/<str:participant>/dosing-sessions", care.DosingSessions.as_view()),
     path("participants/<str:participant>/administrations", scales.ParticipantAdministrations.as_view()),
+    path(
+        "participants/<str:participant>/administrations/<str:administration>/release",
+        scales.Releases.as_view(),
+    ),
     path("participants/<str:participant>/trends", scales.ParticipantTrends.as_view()),
     path("staff", staff.Staff.as_view()),
     path("staff/<str:membership>/end", staff.EndMembership.as_view()),

@@ -24,7 +24,7 @@ from backend.api import (
     limit,
     misfit,
 )
-from backend.body import read_json
+from backend.body import read_json, read_nothing
 from backend.care import access
 from backend.care.access import SeenParticipant, who
 from backend.errors import Fault, Problem, pointer
@@ -152,8 +152,14 @@ class OneAdministration(View):
         owner = queries.owner_of(id_) if id_ else None
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
-        access.participant(who(request), owner, right="administration.read")
-        return answer(wire.with_revisions(*queries.revisions(id_)))
+        try:
+            seen = access.participant(who(request), owner, right="administration.read")
+        except Problem as refused:
+            # Which ids there are is the participant's to share as well: no consent is no administration.
+            raise Problem(404, "not_found") from refused
+        held_at = queries.held_from(seen, who(request).id, timezone.now())
+        held = queries.held_revisions(id_, held_at=held_at) if held_at else {}
+        return answer(wire.with_revisions(*queries.revisions(id_), held))
 
 
 class Corrections(View):
@@ -196,12 +202,41 @@ class ParticipantAdministrations(View):
     @extend_schema(
         operation_id="participants_administrations_list",
         parameters=[schemas.INSTRUMENT_FILTER, schemas.SINCE, openapi.LIMIT, openapi.CURSOR],
-        responses={200: schemas.Administrations, **openapi.errors(401, 404, 422)},
+        responses={200: schemas.Administrations, **openapi.errors(401, 403, 404, 422)},
         tags=["administrations"],
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's administrations, newest completion first."""
         return _page(request, access.participant(who(request), participant, right="administrations.read"))
+
+
+class Releases(View):
+    """`POST /participants/{id}/administrations/{id}/release`"""
+
+    @extend_schema(
+        request=None,
+        responses={
+            200: schemas.Released,
+            201: schemas.Released,
+            **openapi.errors(400, 401, 403, 404, 409, 413, 415, 422),
+        },
+        tags=["administrations"],
+    )
+    def post(self, request: Request, participant: str, administration: str) -> HttpResponse:
+        """Let a participant see all scores of an administration now: 201, or 200 where they may already.
+
+        A score that a clinic holds back comes to its participant by itself at `release_at`, at the latest.
+        """
+        seen = access.participant(who(request), participant, right="release.opened")
+        id_ = uuid(administration)
+        if id_ is None or not queries.is_of(id_, seen.id):
+            raise Problem(404, "not_found")
+        read_nothing(request._request)
+        released_at, new = services.release_scores(
+            participant=seen, administration=id_, actor=who(request).id, released_at=timezone.now()
+        )
+        released = {"administration": str(id_), "released_at": rfc3339(released_at)}
+        return answer(released, 201 if new else 200)
 
 
 def _outcome(result: Settled | Kept) -> HttpResponse:
@@ -234,7 +269,14 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
         if ended_at is None or ended_with is None or of != filters:
             raise bad_cursor()
         before = (ended_at, ended_with)
-    found = queries.answers(seen.id, instrument=instrument, since=since, before=before, limit=size + 1)
+    found = queries.answers(
+        seen.id,
+        instrument=instrument,
+        since=since,
+        before=before,
+        held_at=queries.held_from(seen, who(request).id, timezone.now()),
+        limit=size + 1,
+    )
     last = found[size - 1] if len(found) > size else None
     return answer(
         {
@@ -273,7 +315,7 @@ class ParticipantTrends(View):
 
     @extend_schema(
         parameters=[schemas.INSTRUMENT, schemas.ANCHOR],
-        responses={200: schemas.Trends, **openapi.errors(401, 404, 422)},
+        responses={200: schemas.Trends, **openapi.errors(401, 403, 404, 422)},
         tags=["trends"],
     )
     def get(self, request: Request, participant: str) -> HttpResponse:
@@ -287,7 +329,8 @@ def _trends(request: Request, seen: SeenParticipant) -> HttpResponse:
         raise misfit([Fault("/instrument", "required")])
     if not queries.exists(code):
         raise misfit([Fault("/instrument", "invalid_value")])
-    found = trends.read(seen, code, filter_value(request, "anchor"))
+    held_at = queries.held_from(seen, who(request).id, timezone.now())
+    found = trends.read(seen, code, filter_value(request, "anchor"), held_at=held_at)
     if found is None:
         raise misfit([Fault("/anchor", "invalid_value")])
     envelope = orjson.dumps(

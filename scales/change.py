@@ -6,7 +6,7 @@ Slope by Theil-Sen, its interval by Sen (1968), doi 10.1080/01621459.1968.104809
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import combinations
@@ -15,6 +15,7 @@ from statistics import NormalDist, fmean, median
 
 from backend.care.timeline import Session, day, place
 from scales.declared import Instrument, Reliability
+from scales.scoring import Value, rounded
 
 CRITICAL = 1.96
 SLACK = 1e-9  # a change that equals the threshold on paper must not fall short by float noise
@@ -155,6 +156,26 @@ def _norm(declared: Reliability) -> Norm:
 def oriented(change: float, higher_is: str) -> float:
     """The change turned so that more is gentler, whichever way the score runs."""
     return -change if higher_is == "worse" else change
+
+
+def worse(
+    before: Mapping[str, Value], now: Mapping[str, Value], higher_is: Mapping[str, str]
+) -> frozenset[str]:
+    """The scores, by id, that point the worse way as shown: compared with those of the time before.
+
+    Where either has no value there is nothing to compare. A word (a band of a total) has no direction of
+    its own: it goes with the rest where it changed and any of them is worse.
+    """
+    found, words = set(), set()
+    for score, value in now.items():
+        earlier = before.get(score)
+        if value is None or earlier is None:
+            continue
+        if isinstance(value, str) or isinstance(earlier, str):
+            words |= {score} if value != earlier else set()
+        elif oriented(float(rounded(value) or 0) - float(rounded(earlier) or 0), higher_is[score]) < 0:
+            found.add(score)
+    return frozenset(found | words) if found else frozenset()
 
 
 def series(

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from backend.care.models import Participant
+from backend.care.models import Clinic, Participant
 
 
 class LoadedFile(models.Model):
@@ -102,6 +102,44 @@ class Correction(models.Model):
 
     def __str__(self) -> str:
         return f"revision {self.revision} of {self.administration_id}"
+
+
+class Held(models.Model):
+    """Scores of one revision that the participant sees later: when released, or from `release_at` on.
+
+    `scores` are their ids. `answer` is what the participant is shown until then: the revision's answer
+    without them, as JSON. Only participants are shown it, never those who care for them, nor an export.
+    """
+
+    clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+", db_index=False)
+    participant = models.ForeignKey(Participant, models.PROTECT, related_name="+", db_index=False)
+    administration = models.ForeignKey(Administration, models.PROTECT, related_name="+", db_index=False)
+    revision = models.PositiveIntegerField()
+    scores = models.JSONField()
+    answer = models.TextField()
+    release_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["administration", "revision"], name="held_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["participant", "release_at"], name="held_of_a_participant")]
+
+    def __str__(self) -> str:
+        return f"held of {self.administration_id}"
+
+
+class Release(models.Model):
+    """Somebody who cares for the participant let them see all scores of an administration."""
+
+    administration = models.OneToOneField(Administration, models.PROTECT, related_name="+", primary_key=True)
+    clinic = models.ForeignKey(Clinic, models.PROTECT, related_name="+", db_index=False)
+    participant = models.ForeignKey(Participant, models.PROTECT, related_name="+", db_index=False)
+    released_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    released_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"release of {self.administration_id}"
 
 
 class Quarantined(models.Model):

@@ -10,9 +10,12 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
+from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
+from backend.care.access import SeenParticipant
 from scales.instrument import Instrument, load, parse, with_wording
-from scales.models import Administration, Correction, LoadedFile, Quarantined
+from scales.models import Administration, Correction, Held, LoadedFile, Quarantined, Release
 
 RELEASED_FILES = Path(__file__).parent / "instruments"
 
@@ -78,11 +81,18 @@ class Answer:
     text: str
 
 
+# At an instant, scores can be held from a reader; without one (NULL) nothing is.
+_IN_HOLD = (
+    "h.release_at > {at}::timestamptz"
+    " AND NOT EXISTS (SELECT FROM scales_release r WHERE r.administration_id = h.administration_id)"
+)
 _ANSWER = (
     "SELECT a.id::text, to_char(a.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
-    " coalesce(c.revision, 1), coalesce(c.answer, a.answer)"
+    " coalesce(c.revision, 1), coalesce(h.answer, c.answer, a.answer)"
     " FROM scales_administration a LEFT JOIN LATERAL (SELECT revision, answer FROM scales_correction"
     " WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
+    " LEFT JOIN scales_held h ON h.administration_id = a.id AND h.revision = coalesce(c.revision, 1)"
+    f" AND {_IN_HOLD.format(at='%s')}"
 )
 
 
@@ -92,11 +102,15 @@ def answers(
     instrument: str | None = None,
     since: datetime | None = None,
     before: tuple[datetime, UUID] | None = None,
+    held_at: datetime | None = None,
     limit: int,
 ) -> list[Answer]:
-    """A participant's administrations, newest completion first; `before` is where a page ended."""
+    """A participant's administrations, newest completion first; `before` is where a page ended.
+
+    For a reader from whom scores are held: as they are shown at that instant.
+    """
     where: list[str] = ["a.participant_id = %s"]
-    values: list[Any] = [participant_id]
+    values: list[Any] = [held_at, participant_id]
     if instrument is not None:
         where, values = [*where, "a.instrument_code = %s"], [*values, instrument]
     if since is not None:
@@ -111,10 +125,21 @@ def answers(
         return [Answer(*row) for row in cursor.fetchall()]
 
 
-def newest_answer(id: UUID) -> Answer:
-    """One administration as it stands. Raises Administration.DoesNotExist."""
+def held_from(participant: SeenParticipant, reader: int, at: datetime) -> datetime | None:
+    """The instant at which it is asked what is held from a reader; None where nothing can be.
+
+    Scores are held from nobody but the participant, and only while their consent tells of it.
+    """
+    return at if participant.user_id == reader and participant.hold_hours is not None else None
+
+
+def newest_answer(id: UUID, *, held_at: datetime | None = None) -> Answer:
+    """One administration as it stands, or as it is shown then where scores are held from the reader.
+
+    Raises Administration.DoesNotExist.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(f"{_ANSWER} WHERE a.id = %s", [id])
+        cursor.execute(f"{_ANSWER} WHERE a.id = %s", [held_at, id])
         row = cursor.fetchone()
     if row is None:
         raise Administration.DoesNotExist
@@ -122,9 +147,65 @@ def newest_answer(id: UUID) -> Answer:
 
 
 def first_answer(participant_id: int, id: UUID, content_hash: bytes) -> str | None:
-    """What the participant was answered when they first sent that id, if it was with that content."""
+    """What the participant was answered when they first sent that id, if it was with that content.
+
+    What was held then is held in it for ever: it stays the same byte for byte.
+    """
     first = Administration.objects.filter(id=id, participant_id=participant_id, content_hash=content_hash)
-    return first.values_list("answer", flat=True).first()
+    held = Held.objects.filter(administration=OuterRef("id"), revision=1).values("answer")
+    return first.values_list(Coalesce(Subquery(held), "answer"), flat=True).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The scores of an administration as it stands, by id, that its participant sees from `release_at` on."""
+
+    scores: frozenset[str]
+    release_at: datetime
+
+
+def held(participant_id: int, code: str, *, held_at: datetime) -> dict[UUID, Holding]:
+    """What of a participant's administrations of an instrument is held from them at that instant."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.id, h.scores::text, h.release_at FROM scales_held h"
+            " JOIN scales_administration a ON a.id = h.administration_id"
+            " WHERE h.participant_id = %s AND a.instrument_code = %s AND h.revision = coalesce((SELECT"
+            " max(c.revision) FROM scales_correction c WHERE c.administration_id = a.id), 1)"
+            f" AND {_IN_HOLD.format(at='%s')}",
+            [participant_id, code, held_at],
+        )
+        return {
+            id_: Holding(frozenset(orjson.loads(scores)), release_at)
+            for id_, scores, release_at in cursor.fetchall()
+        }
+
+
+def held_revisions(id: UUID, *, held_at: datetime) -> dict[int, str]:
+    """The revisions of an administration of which something is held then, and how each is shown."""
+    released = Release.objects.filter(administration=OuterRef("administration"))
+    found = Held.objects.filter(~Exists(released), administration_id=id, release_at__gt=held_at)
+    return dict(found.values_list("revision", "answer"))
+
+
+def values_before(participant_id: int, code: str, *, id: UUID, completed_at: datetime) -> dict[str, Any]:
+    """The scores of the participant's administration of that instrument before that one, as it stands."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(c.scores, a.scores)::text FROM scales_administration a"
+            " LEFT JOIN LATERAL (SELECT scores FROM scales_correction"
+            " WHERE administration_id = a.id ORDER BY revision DESC LIMIT 1) c ON true"
+            " WHERE a.participant_id = %s AND a.instrument_code = %s AND (a.completed_at, a.id) < (%s, %s)"
+            " ORDER BY a.completed_at DESC, a.id DESC LIMIT 1",
+            [participant_id, code, completed_at, id],
+        )
+        row = cursor.fetchone()
+    return {score: value for score, (value, _) in orjson.loads(row[0]).items()} if row else {}
+
+
+def is_of(id: UUID, participant_id: int) -> bool:
+    """Whether an administration is that participant's."""
+    return Administration.objects.filter(id=id, participant_id=participant_id).exists()
 
 
 def owner_of(id: UUID) -> str | None:

@@ -122,11 +122,13 @@ class Result(serializers.Serializer[Any]):
     of = serializers.IntegerField()
     higher_is = serializers.ChoiceField(["better", "worse"])
     reason = serializers.ChoiceField(
-        ["missing_answers", "too_few_answers", "undecided"],
+        ["missing_answers", "too_few_answers", "undecided", "released_later"],
         required=False,
         help_text="Why the value is null. `too_few_answers`: not enough to prorate; `undecided`: a missing"
-        " answer could change the result.",
+        " answer could change the result; `released_later`: a worse score that the participant sees when"
+        " somebody who cares for them releases it, and at `release_at` at the latest, as they were told.",
     )
+    release_at = serializers.DateTimeField(required=False, help_text="With `released_later`.")
     prorated = serializers.BooleanField(required=False)
 
 
@@ -146,6 +148,11 @@ class Administration(serializers.Serializer[Any]):
     )
     scores = Result(many=True)
     safety = serializers.DictField(allow_null=True, help_text="null: no safety rules stand here yet.")
+
+
+class Released(serializers.Serializer[Any]):
+    administration = serializers.UUIDField()
+    released_at = serializers.DateTimeField()
 
 
 class KeptAdministration(serializers.Serializer[Any]):
@@ -198,6 +205,10 @@ class PointSchema(serializers.Serializer[Any]):
     completed_at = serializers.DateTimeField()
     value = serializers.FloatField(allow_null=True)
     prorated = serializers.BooleanField()
+    reason = serializers.ChoiceField(
+        ["released_later"], required=False, help_text="Why the value is null, where it is held back."
+    )
+    release_at = serializers.DateTimeField(required=False, help_text="With `released_later`.")
     session = Place(
         allow_null=True,
         help_text="The latest dosing session up to that date, else the first; and the day from it.",

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,11 +19,11 @@ from backend.care import access
 from backend.care.access import SeenParticipant
 from backend.changes import services as changes
 from backend.logs import request_id
+from scales import change, queries, scoring, wire
 from scales import entry as entries
-from scales import queries, scoring, wire
 from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
 from scales.instrument import Instrument
-from scales.models import Administration, Correction, Quarantined, Trend
+from scales.models import Administration, Correction, Held, Quarantined, Release, Trend
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ def correct_administration(
             _add_revision(letter, first, entry, instrument)
         if not queries.is_revision(entry.id, administration, entry.content_hash()):
             return _keep(letter, Kept("conflict", corrects=administration))
-    return Settled(wire.current(queries.newest_answer(administration)), new=not taken)
+    held_at = queries.held_from(participant, sender.user, received_at)
+    return Settled(wire.current(queries.newest_answer(administration, held_at=held_at)), new=not taken)
 
 
 def _add_revision(
@@ -208,6 +210,7 @@ def _add_revision(
     Correction.objects.bulk_create([revision], ignore_conflicts=True)
     if not queries.is_revision(entry.id, first.id, entry.content_hash()):
         return
+    _hold(letter, instrument, results, revision.answer, of=_Submitted.as_recorded(first), revision=newest + 1)
     changes.record(participant=letter.participant.id, kind="administration", object=first.id)
     audit.record(
         actor=letter.sender.user,
@@ -227,7 +230,10 @@ def _record_known(letter: Letter, entry: Entry, instrument: Instrument) -> Settl
     if instrument.requires:
         # No clinic can have what it requires yet: an answer that may need a human has nobody to go to.
         return _keep(letter, Kept("not_enabled", entry))
-    answer = _insert(letter, entry, instrument)
+    # What waits for the therapist stands or falls with the rest; where nothing can, one statement is enough.
+    may_hold = letter.participant.hold_hours is not None
+    with transaction.atomic() if may_hold else nullcontext():
+        answer = _insert(letter, entry, instrument)
     if answer is not None:
         return Settled(answer, new=True)
     first = queries.first_answer(letter.participant.id, entry.id, entry.content_hash())
@@ -247,7 +253,7 @@ def _misfits(instrument: Instrument, responses: Mapping[str, Any], skipped: Mapp
 
 
 def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
-    """The answer to a new administration, or None where its id is taken."""
+    """What a new administration is answered with, or None where its id is taken."""
     participant, received_at, sender = letter.participant, letter.received_at, letter.sender
     results = scoring.score(instrument, entry.responses, participant.missing_answers)
     clock = entries.doubted_clock(entry, received_at=received_at, enrolled_at=participant.enrolled_at)
@@ -279,7 +285,92 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
                 "request": request_id.get(),
             },
         )
-        return answer if cursor.rowcount else None
+        if not cursor.rowcount:
+            return None
+    submitted = _Submitted(entry.id, entry.completed_at, received_at)
+    return _hold(letter, instrument, results, answer, of=submitted, revision=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """Which administration it is, and when it was completed and came in."""
+
+    id: UUID
+    completed_at: datetime
+    received_at: datetime
+
+    @classmethod
+    def as_recorded(cls, first: Administration) -> "_Submitted":
+        return cls(first.id, first.completed_at, first.received_at)
+
+
+def _hold(
+    letter: Letter,
+    instrument: Instrument,
+    results: Mapping[str, scoring.Result],
+    answer: str,
+    *,
+    of: _Submitted,
+    revision: int,
+) -> str:
+    """What the participant is shown of that answer: without those scores, kept as held, that wait.
+
+    Where the clinic speaks about a worse score first, and the participant was told, those wait that point
+    the worse way from the administration before.
+    """
+    participant = letter.participant
+    if participant.hold_hours is None:
+        return answer
+    release_at = of.received_at + timedelta(hours=participant.hold_hours)
+    if release_at <= letter.received_at:
+        return answer
+    before = queries.values_before(participant.id, instrument.code, id=of.id, completed_at=of.completed_at)
+    now = {score.id: results[score.id].value for score in instrument.reported}
+    waiting = change.worse(before, now, {score.id: score.higher_is for score in instrument.reported})
+    if not waiting:
+        return answer
+    shown = wire.holding(answer, waiting, release_at)
+    Held.objects.create(
+        clinic_id=participant.clinic_id,
+        participant_id=participant.id,
+        administration_id=of.id,
+        revision=revision,
+        scores=sorted(waiting),
+        answer=shown,
+        release_at=release_at,
+    )
+    return shown
+
+
+@transaction.atomic
+def release_scores(
+    *, participant: SeenParticipant, administration: UUID, actor: int, released_at: datetime
+) -> tuple[datetime, bool]:
+    """When all scores of an administration of the participant's were released to them, and whether just now.
+
+    Raises Administration.DoesNotExist where it is not theirs.
+    """
+    if not queries.is_of(administration, participant.id):
+        raise Administration.DoesNotExist
+    release, new = Release.objects.get_or_create(
+        administration_id=administration,
+        defaults={
+            "clinic_id": participant.clinic_id,
+            "participant_id": participant.id,
+            "released_by_id": actor,
+            "released_at": released_at,
+        },
+    )
+    if new:
+        changes.record(participant=participant.id, kind="administration", object=administration)
+        audit.record(
+            actor=actor,
+            action="administration.released",
+            participant=participant.id,
+            clinic=participant.clinic_id,
+            subject=administration,
+        )
+    return release.released_at, new
 
 
 def _stored(results: Mapping[str, scoring.Result], instrument: Instrument) -> dict[str, list[Any]]:

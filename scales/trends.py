@@ -1,10 +1,11 @@
 """Trends: computed by a worker from rows that say what is behind, read as they were left."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 import structlog
@@ -20,7 +21,7 @@ from scales import change, queries
 from scales.change import Observation, Point, Series
 from scales.instrument import Instrument, Score
 from scales.models import Trend
-from scales.queries import Scored
+from scales.queries import Holding, Scored
 from scales.scoring import rounded
 
 log = structlog.get_logger()
@@ -109,19 +110,20 @@ def _store(computed: list[tuple[int, int, str]], now: datetime) -> None:
         )
 
 
-def read(participant: access.SeenParticipant, instrument: str, anchor: str | None) -> Trends | None:
+def read(
+    participant: access.SeenParticipant, instrument: str, anchor: str | None, *, held_at: datetime | None
+) -> Trends | None:
     """The trends of an instrument as last computed; with an anchor, days are counted from that session.
 
-    None where the anchor is no dosing session of this participant's.
+    For a reader from whom scores are held at that instant, computed anew without these. None where the
+    anchor is no dosing session of this participant's.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT computed_at, computed >= requested, result FROM scales_trend"
-            " WHERE participant_id = %s AND instrument_code = %s",
-            [participant.id, instrument],
-        )
-        row = cursor.fetchone()
-    computed_at, up_to_date, result = row or (None, True, None)
+    held = queries.held(participant.id, instrument, held_at=held_at) if held_at else {}
+    if held_at and held:
+        computed = _Computed(held_at, True, _without(held, participant, instrument))
+    else:
+        computed = _last_computed(participant, instrument)
+    result = computed.result
     if anchor is not None:
         sessions = timelines_of({participant.id: participant.timezone})[participant.id]
         session = next((s for s in sessions if s.id == anchor), None)
@@ -130,7 +132,50 @@ def read(participant: access.SeenParticipant, instrument: str, anchor: str | Non
         result = (
             result and orjson.dumps(_anchored(orjson.loads(result), session, participant.timezone)).decode()
         )
-    return Trends(computed_at, up_to_date, result.encode() if result else _nothing_yet(instrument))
+    subscales = result.encode() if result else _nothing_yet(instrument)
+    return Trends(computed.at, computed.up_to_date, subscales)
+
+
+class _Computed(NamedTuple):
+    """When a trend was computed, whether that is up to date, and the subscales as JSON, if there are any."""
+
+    at: datetime | None
+    up_to_date: bool
+    result: str | None
+
+
+def _last_computed(participant: access.SeenParticipant, instrument: str) -> _Computed:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT computed_at, computed >= requested, result FROM scales_trend"
+            " WHERE participant_id = %s AND instrument_code = %s",
+            [participant.id, instrument],
+        )
+        row = cursor.fetchone()
+    return _Computed(*row) if row else _Computed(None, True, None)
+
+
+def _without(held: Mapping[UUID, Holding], participant: access.SeenParticipant, code: str) -> str:
+    """The subscales as if what is held had no value: nothing that is made of it may tell it."""
+    key, zone = participant.id, participant.timezone
+    administrations = [_less(a, held.get(a.id)) for a in queries.scored([(key, code)])[key, code]]
+    subscales = _subscales(code, administrations, timelines_of({key: zone})[key], zone)
+    for subscale in subscales:
+        for point in subscale["points"]:
+            holding = held.get(UUID(point["administration"]))
+            if holding and subscale["subscale"] in holding.scores:
+                point |= {"reason": "released_later", "release_at": rfc3339(holding.release_at)}
+    return orjson.dumps(subscales).decode()
+
+
+def _less(scored: Scored, holding: Holding | None) -> Scored:
+    if holding is None:
+        return scored
+    scores = {
+        id_: [None, answered] if id_ in holding.scores else [value, answered]
+        for id_, (value, answered) in scored.scores.items()
+    }
+    return replace(scored, scores=scores)
 
 
 def _nothing_yet(code: str) -> bytes:

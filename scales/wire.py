@@ -1,6 +1,6 @@
 """Instruments and administrations as the wire shows them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -99,16 +99,34 @@ def corrected(answer: str, results: Mapping[str, Result], instrument: Instrument
     return _json({**orjson.loads(answer), "scores": _scores(results, instrument)})
 
 
+def holding(answer: str, held: Collection[str], release_at: datetime) -> str:
+    """That answer without the values of these scores, which come when they are released."""
+    shown = orjson.loads(answer)
+    for score in shown["scores"]:
+        if score["subscale"] in held:
+            score.pop("prorated", None)
+            score |= {"value": None, "reason": "released_later", "release_at": rfc3339(release_at)}
+    return _json(shown)
+
+
 def current(answer: Answer) -> str:
     """An administration as it stands, corrections included: the answer and its revision, as JSON."""
     return f'{answer.text[:-1]},"revision":{answer.revision}}}'
 
 
-def with_revisions(first: Administration, corrections: list[Correction]) -> dict[str, Any]:
-    """An administration as it stands, with its answers, and every revision it went through."""
+def with_revisions(
+    first: Administration, corrections: list[Correction], held: Mapping[int, str]
+) -> dict[str, Any]:
+    """An administration as it stands, with its answers, and every revision it went through.
+
+    `held` is how a revision is shown of which something is held from the reader.
+    """
     revisions = [
-        _revision(1, first.received_at, None, first.responses, first.answer),
-        *(_revision(c.revision, c.received_at, c.reason, c.responses, c.answer) for c in corrections),
+        _revision(1, first.received_at, None, first.responses, held.get(1, first.answer)),
+        *(
+            _revision(c.revision, c.received_at, c.reason, c.responses, held.get(c.revision, c.answer))
+            for c in corrections
+        ),
     ]
     newest = revisions[-1]
     return {

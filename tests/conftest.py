@@ -24,7 +24,12 @@ from pytest_django import DjangoDbBlocker
 
 from backend.accounts.models import User
 from backend.accounts.services import create_user
+from backend.care import access
 from backend.care import services as care
+from backend.care.consent import queries as consents
+from backend.care.consent.models import Consent
+from backend.care.consent.services import record_decision
+from backend.care.consent.text import Stream
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.stack.dsn import AS_APP, SEES_ALL
@@ -80,20 +85,59 @@ def enrol(name: str, clinic: Clinic, timezone: str = "Europe/Berlin") -> Partici
     )
 
 
+def decide(
+    person: Participant,
+    decision: str = "given",
+    stream: Stream = Stream.CARE,
+    *,
+    at: datetime = ENROLLED_AT,
+    decided_at: datetime | None = None,
+    **fields: Any,
+) -> Consent:
+    """That person's decision on a stream, in today's English words, received at that instant."""
+    with access.participants_of_a_job([person.pk]) as found:
+        seen = found[person.pk]
+        text = next(t for t in consents.current() if (t.stream, t.language) == (stream, "en"))
+        words = {
+            "version": text.version,
+            "language": text.language,
+            "text_hash": text.shown(seen.clinic_hold_hours).hash,
+        }
+        decided, _ = record_decision(
+            participant=seen,
+            actor=person.user_id or 0,
+            device=None,
+            id=uuid4(),
+            fields={
+                "stream": stream,
+                "decision": decision,
+                "decided_at": decided_at or at,
+                **words,
+                **fields,
+            },
+            received_at=at,
+        )
+    return decided
+
+
 def join(name: str, clinic: Clinic, role: Role) -> Membership:
     return care.add_member(clinic=clinic, user=user(name), role=role, started_at=ENROLLED_AT)
 
 
 @pytest.fixture
 def ana(linden: Clinic) -> Participant:
-    """A participant."""
-    return enrol("ana", linden)
+    """A participant, who shares with those who care for her."""
+    person = enrol("ana", linden)
+    decide(person)
+    return person
 
 
 @pytest.fixture
 def ben(linden: Clinic) -> Participant:
-    """Another participant of Ana's clinic."""
-    return enrol("ben", linden)
+    """Another participant of Ana's clinic, who shares too."""
+    person = enrol("ben", linden)
+    decide(person)
+    return person
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from tests.care.joining.door import invited, recovery_codes
 from tests.conftest import sign_in, submission
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,12 @@ TABLE = {
     "POST api/v1/invitations/redeem": PUBLIC.replace("200", "201"),
     "DELETE api/v1/invitations/<str:invitation>": clinics_own("invitation.created", 204),
     "POST api/v1/participants/<str:participant>/relink": about("participant.relinked", 201),
+    "GET api/v1/me/consents": own("consents.read"),
+    "POST api/v1/me/consents": own("consent.recorded", 201),
+    "GET api/v1/me/disclosure": own("disclosure.read"),
+    "PUT api/v1/me/disclosure": own("disclosure.changed"),
+    "GET api/v1/consents": SIGNED,
+    RELEASE: about("release.opened", 201),
     "GET api/v1/instruments": SIGNED,
     "GET api/v1/instruments/<str:code>": SIGNED,
     "GET api/v1/instruments/<str:code>/versions/<str:version>": SIGNED,
@@ -244,6 +251,14 @@ SHOWS = {
     "PATCH api/v1/me/devices/<str:device>": {"ana": '"name":"Mine"'},
     "DELETE api/v1/me/devices/<str:device>": {"ana": ""},
     "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
+    "GET api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"given"'),
+    "POST api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"withdrawn"'),
+    "GET api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"shown"'),
+    "PUT api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"withheld"'),
+    "GET api/v1/consents": {
+        **dict.fromkeys(("ana", "ben"), '"decision":"given"'),
+        **dict.fromkeys(ROLES[3:], '"streams":null'),
+    },
     "GET api/v1/participants": {
         "thea": '"pseudonym":"ana heron"',
         "cass": '"pseudonym":"ana heron"',
@@ -280,6 +295,7 @@ SHOWS = {
     "POST api/v1/participants/<str:participant>/relink": dict.fromkeys(
         ("thea", "cass", "cora", "adam"), '"kind":"relink"'
     ),
+    RELEASE: dict.fromkeys(("thea", "cass", "sam"), '"released_at":'),
     "GET api/v1/instruments": dict.fromkeys(ROLES[1:], '"code":"scs-26"'),
     "GET api/v1/instruments/<str:code>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
     "GET api/v1/instruments/<str:code>/versions/<str:version>": dict.fromkeys(ROLES[1:], '"id":"scs26"'),
@@ -319,6 +335,7 @@ SHOWS = {
 # Fields a route takes beyond those of `body_for`.
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "POST api/v1/staff": ("clinic",),
+    "POST api/v1/me/consents": ("version", "language", "text_hash", "timezone", "rules"),
     "POST api/v1/invitations": ("clinic", "therapist", "protocol", "expires_in_days"),
     "POST api/v1/invitations/redeem": ("email", "password", "keep_other_devices"),
     "POST api/v1/participants/<str:participant>/relink": ("expires_in_days",),
@@ -435,6 +452,12 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
         return {"code": recovery_codes(ana)[0]}
     if row.startswith("POST") and row.endswith("/dosing-sessions"):
         return {"id": str(uuid4()), "started_at": timezone.now().isoformat(), "substance": "mdma"}
+    if row == "POST api/v1/me/consents":
+        now = timezone.now().isoformat()
+        return {"id": str(uuid4()), "stream": "care", "decision": "withdrawn", "decided_at": now}
+    if row == "PUT api/v1/me/disclosure":
+        nothing = dict.fromkeys(("substance", "dose", "supervision"), "withheld")
+        return {"therapist": nothing, "research": {**nothing, "date": "week"}}
     return {}
 
 

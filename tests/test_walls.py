@@ -20,16 +20,19 @@ from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.care.services import arrange_cover, start_care
 from scales.library import load_instrument
+from scales.models import Held, Release
 from scales.services import record_waiting
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
-from tests.conftest import ClientFor, as_owner, enrol, join, submission
+from tests.conftest import ClientFor, as_owner, decide, enrol, join, submission
 from tests.scales.test_corrections import correction
 from tests.turns import alternate, as_if_all
 
 # Each table that holds a participant's or a clinic's data, and how its rows say whose.
 OF_PARTICIPANTS = {
     "audit_entry": "participant",
+    "care_consent": "participant_id",
+    "care_disclosure": "participant_id",
     "care_dosingsession": "participant_id",
     "care_recoverycode": "participant_id",
     "care_participant": "id",
@@ -38,7 +41,9 @@ OF_PARTICIPANTS = {
     "scales_correction": (
         "(SELECT participant_id FROM scales_administration a WHERE a.id = administration_id)"
     ),
+    "scales_held": "participant_id",
     "scales_quarantined": "participant_id",
+    "scales_release": "participant_id",
     "scales_trend": "participant_id",
 }
 OF_CLINICS = {
@@ -62,6 +67,7 @@ OPEN = {
     "auth_group_permissions",
     "auth_permission",
     "care_codeguess",
+    "care_consenttext",
     "demo_mark",
     "django_admin_log",
     "django_content_type",
@@ -74,6 +80,7 @@ OPEN = {
 SEE_EVERYTHING = {
     "backend/care/management/commands/clinic.py",
     "backend/care/joining/api.py",
+    "backend/care/management/commands/consents.py",
     "backend/command.py",
     "backend/demo/management/commands/demo.py",
     "backend/operators/admin.py",
@@ -107,6 +114,8 @@ def two_clinics(
         invited(therapist)
     for person in people.values():
         recovery_codes(person)
+        if person is cleo:
+            decide(cleo)
         client, sent = client_for(person), submission()
         session = {"id": sent["id"], "started_at": "2025-12-01T10:00:00Z", "substance": "ayahuasca"}
         for address, body, status in (
@@ -117,6 +126,12 @@ def two_clinics(
         ):
             answer = client.post(f"/api/v1/{address}", body, content_type="application/json")
             assert answer.status_code == status
+        nothing = dict.fromkeys(("substance", "dose", "supervision"), "withheld")
+        shown = {"therapist": nothing, "research": {**nothing, "date": "week"}}
+        assert client.put("/api/v1/me/disclosure", shown, content_type="application/json").status_code == 200
+        of = {"clinic": person.clinic, "participant": person, "administration_id": sent["id"]}
+        Held.objects.create(**of, revision=1, scores=[], answer="{}", release_at=timezone.now())
+        Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())
     compute_behind(now=timezone.now())
     return people
 

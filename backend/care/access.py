@@ -26,7 +26,10 @@ from backend.errors import Fault, Problem
 from backend.logs import request_id
 from backend.wire import uuid
 
-_FIELDS = "id, public_id, clinic_id, missing_answers, pseudonym, timezone, enrolled_at, user_id"
+_FIELDS = (
+    "id, public_id, clinic_id, missing_answers, clinic_hold_hours, hold_hours, pseudonym, timezone,"
+    " enrolled_at, user_id"
+)
 
 
 # Who came through the door and, in the same statement, that the room behind it is open to them.
@@ -47,6 +50,8 @@ class SeenParticipant:
     public_id: UUID
     clinic_id: int
     missing_answers: str
+    clinic_hold_hours: int | None
+    hold_hours: int | None
     pseudonym: str
     timezone: str
     enrolled_at: datetime
@@ -96,39 +101,45 @@ def own_participant(user: Person, *, right: str) -> SeenParticipant:
 def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
     """The participant of that public id, for whoever `roles.TABLE` gives that right.
 
-    Leaves an audit row naming the right when the reader is somebody else, and one that says
-    `participant.refused` when the participant exists and the reader may not. Raises Problem 404, or 403
-    where it is the reader's own that they may not; and 403 `second_factor_required` for staff who signed in
-    without one, whoever it is they ask about.
+    Leaves an audit row naming the right when the reader is somebody else, one that says
+    `participant.refused` when the participant exists and the reader may not, and one that says
+    `participant.no_consent` when the reader might if the participant agreed. Raises Problem 404, and
+    Problem 403 `no_consent` for the last: who is told so may know that the participant exists. So does the
+    participant, who is told `not_allowed` of what is others' right; and 403 `second_factor_required` for
+    staff who signed in without one, whoever it is they ask about.
     """
     wanted = uuid(public_id)
     if user.participant is None or user.participant.public_id != wanted:
         _hold_to_second_factor(user)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS}, own, held, in_care FROM care_door(%s, %s)",
-            [user.id, wanted],
+            f"SELECT {_FIELDS}, own, held, in_care, consented FROM care_door(%s, %s, %s)",
+            [user.id, wanted, roles.NEEDS.get(right)],
         )
         row = cursor.fetchone()
         if row is None:
             raise Problem(404, "not_found")
-        *fields, own, held, in_care = row
+        *fields, own, held, in_care, consented = row
         seen = SeenParticipant(*fields)
-        let_through = roles.may(right, own=own, held=held, in_care=in_care)
+        may = roles.may(right, own=own, held=held, in_care=in_care)
+        let_through = may and (own or consented)
         if not own:
+            refusal = "participant.no_consent" if may else "participant.refused"
             cursor.execute(
                 _LEAVE_A_ROW,
                 {
                     "actor": user.id,
-                    "action": right if let_through else "participant.refused",
+                    "action": right if let_through else refusal,
                     "participant": seen.id,
                     "clinic": seen.clinic_id,
                     "request": request_id.get(),
                     "shown": scope.listed([seen.id] if let_through else []),
                 },
             )
-    if not let_through:
+    if not may:
         raise Problem(403, "not_allowed") if own else Problem(404, "not_found")
+    if not let_through:
+        raise Problem(403, "no_consent")
     return seen
 
 
@@ -149,9 +160,9 @@ def participants_of_a_job(keys: Iterable[int]) -> Iterator[dict[int, SeenPartici
     wanted = sorted(set(keys))
     with scope.participants(wanted), connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS} FROM care_participant"
-            " JOIN (SELECT id AS clinic_id, missing_answers FROM care_clinic) c USING (clinic_id)"
-            " WHERE id = ANY(%s)",
+            f"SELECT {_FIELDS} FROM care_participant JOIN (SELECT id AS clinic_id, missing_answers,"
+            " hold_hours AS clinic_hold_hours FROM care_clinic) c USING (clinic_id),"
+            " care_hold_hours(id, clinic_hold_hours) AS hold_hours WHERE id = ANY(%s)",
             [wanted],
         )
         yield {row[0]: SeenParticipant(*row) for row in cursor.fetchall()}

@@ -23,7 +23,8 @@ from backend.api import (
 )
 from backend.body import read_json
 from backend.care import access, queries, services
-from backend.care.access import SeenParticipant, who
+from backend.care.access import Person, SeenParticipant, who
+from backend.care.consent.disclosure import disclosed
 from backend.care.models import DosingSession, Participant
 from backend.care.timeline import local_date
 from backend.wire import rfc3339
@@ -55,6 +56,15 @@ class PeopleSchema(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
 
 
+class YesOrNoField(serializers.BooleanField):
+    """A boolean, as a boolean: "yes" is a text."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("true or false.", "wrong_type")
+        return data
+
+
 class DosingSessionBody(serializers.Serializer[Any]):
     """One dosing session, under the id its maker gave it."""
 
@@ -65,6 +75,9 @@ class DosingSessionBody(serializers.Serializer[Any]):
     dose_unit = serializers.ChoiceField(DosingSession.DoseUnit.choices, required=False, allow_null=True)
     route = serializers.ChoiceField(DosingSession.Route.choices, required=False, allow_null=True)
     setting = serializers.ChoiceField(DosingSession.Setting.choices, required=False, allow_null=True)
+    supervised = YesOrNoField(
+        required=False, allow_null=True, help_text="Whether somebody was there to look after them."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if (attrs.get("dose") is None) != (attrs.get("dose_unit") is None):
@@ -85,6 +98,7 @@ SESSION_EXAMPLE = OpenApiExample(
         "dose_unit": "mg",
         "route": "oral",
         "setting": "clinic",
+        "supervised": True,
     },
 )
 
@@ -93,6 +107,16 @@ class DosingSessionSchema(DosingSessionBody):
     ordinal = serializers.IntegerField(help_text="Its place in time among the person's sessions, from 1.")
     on = serializers.DateField(help_text="Its date in the person's zone.")
     recorded_at = serializers.DateTimeField()
+    substance_class = serializers.ChoiceField(
+        ["classic", "entactogen", "dissociative", "other"],
+        allow_null=True,
+        help_text="What kind of substance: all that is shown of it where the participant chose so.",
+    )
+    withheld = serializers.ListField(
+        child=serializers.ChoiceField(["substance", "dose", "supervision"]),
+        help_text="What the participant does not show the reader, whether or not there is something: null"
+        " there says nothing. The route goes with the dose, the setting with supervision.",
+    )
 
 
 class DosingSessionsSchema(serializers.Serializer[Any]):
@@ -174,7 +198,7 @@ class DosingSessions(View):
     def get(self, request: Request, participant: str) -> HttpResponse:
         """A participant's dosing sessions, first to last."""
         seen = access.participant(who(request), participant, right="dosing_sessions.read")
-        return answer({"results": _numbered(seen), "next": None})
+        return answer({"results": _numbered(seen, who(request)), "next": None})
 
     @extend_schema(
         request=openapi.json(DosingSessionBody),
@@ -194,23 +218,29 @@ class DosingSessions(View):
         _, new = services.record_dosing_session(
             participant=seen, actor=who(request).id, id=id_, fields=fields
         )
-        recorded = next(s for s in _numbered(seen) if s["id"] == str(id_))
+        recorded = next(s for s in _numbered(seen, who(request)) if s["id"] == str(id_))
         return answer(recorded, 201 if new else 200)
 
 
-def _numbered(seen: SeenParticipant) -> list[dict[str, Any]]:
+def _numbered(seen: SeenParticipant, reader: Person) -> list[dict[str, Any]]:
+    """A participant's sessions as that reader is shown them, first to last."""
+    level = queries.level(seen, reader=reader.id)
     return [
-        {
-            "id": str(s.id),
-            "ordinal": ordinal,
-            "started_at": rfc3339(s.started_at),
-            "on": local_date(s.started_at, seen.timezone).isoformat(),
-            "substance": s.substance,
-            "dose": None if s.dose is None else float(s.dose),
-            "dose_unit": s.dose_unit,
-            "route": s.route,
-            "setting": s.setting,
-            "recorded_at": rfc3339(s.recorded_at),
-        }
+        disclosed(
+            {
+                "id": str(s.id),
+                "ordinal": ordinal,
+                "started_at": rfc3339(s.started_at),
+                "on": local_date(s.started_at, seen.timezone).isoformat(),
+                "substance": s.substance,
+                "dose": None if s.dose is None else float(s.dose),
+                "dose_unit": s.dose_unit,
+                "route": s.route,
+                "setting": s.setting,
+                "supervised": s.supervised,
+                "recorded_at": rfc3339(s.recorded_at),
+            },
+            level,
+        )
         for ordinal, s in enumerate(queries.dosing_sessions(seen.id), 1)
     ]

@@ -10,13 +10,19 @@ from django.db.models.functions import Now
 from django.utils.timezone import now
 
 from backend.care import roles
+from backend.care.consent.models import Consent, ConsentText, Disclosure
+from backend.care.consent.text import LONGEST_HOLD
 from backend.care.joining.models import CodeGuess, Invitation, RecoveryCode
 
+# Django looks for an app's tables here.
 __all__ = [
     "CareRelationship",
     "Clinic",
     "CodeGuess",
+    "Consent",
+    "ConsentText",
     "Cover",
+    "Disclosure",
     "DosingSession",
     "Invitation",
     "Membership",
@@ -26,7 +32,11 @@ __all__ = [
 
 
 class Clinic(models.Model):
-    """One clinic, trial site or practice. Nothing of it is visible to another."""
+    """One clinic, trial site or practice. Nothing of it is visible to another.
+
+    With `hold_hours`, a score that points the worse way waits for the therapist, at most so long, for
+    participants who were told so when they agreed.
+    """
 
     class MissingAnswers(models.TextChoices):
         STRICT = "strict"
@@ -39,13 +49,18 @@ class Clinic(models.Model):
     )
     # Staff see nobody's data without one. False in the demo alone, where passwords lie in a file anyway.
     second_factor = models.BooleanField(default=True, db_default=True)
+    hold_hours = models.PositiveSmallIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=now)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(missing_answers__in=["strict", "prorate"]), name="clinic_missing_answers_known"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_hours__isnull=True) | Q(hold_hours__range=(1, LONGEST_HOLD)),
+                name="clinic_holds_72_hours_at_most",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -226,6 +241,7 @@ class DosingSession(models.Model):
     dose_unit = models.CharField(max_length=8, choices=DoseUnit, null=True)
     route = models.CharField(max_length=16, choices=Route, null=True)
     setting = models.CharField(max_length=16, choices=Setting, null=True)
+    supervised = models.BooleanField(null=True)
     recorded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     recorded_at = models.DateTimeField(db_default=Now())
 

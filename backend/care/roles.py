@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from backend.care.consent.text import Stream
+
 
 class Role(StrEnum):
     """What somebody is here. A user may be several of these, in several clinics."""
@@ -49,12 +51,30 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "administration.recorded": {P: OWN},
         "administration.opened": {P: OWN},
         "trends.read": {P: OWN, T: CARE, S: CLINIC},
+        "release.opened": {T: CARE, S: CLINIC},
+        # What somebody agreed to, and what of their sessions others are shown: theirs alone to say.
+        "consents.read": {P: OWN},
+        "consent.recorded": {P: OWN},
+        "disclosure.read": {P: OWN},
+        "disclosure.changed": {P: OWN},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},
         "recovery_codes.made": {P: OWN},
         "staff.managed": {A: CLINIC},
         "care.managed": {C: CLINIC, A: CLINIC},
+    }
+)
+
+# What the participant must have agreed to before others use a right on their data. Planning needs to know
+# who there is and when their sessions are, and the clinic must be able to speak with somebody who took a
+# consent back: such rights need none, and what was taken is withheld there (`consent.disclosure`).
+NEEDS: Mapping[str, Stream] = MappingProxyType(
+    {
+        "administrations.read": Stream.CARE,
+        "administration.read": Stream.CARE,
+        "trends.read": Stream.CARE,
+        "release.opened": Stream.CARE,
     }
 )
 

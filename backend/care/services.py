@@ -9,14 +9,16 @@ from django.db import IntegrityError, transaction
 
 from backend.accounts.models import User
 from backend.audit import services as audit
+from backend.care import queries
 from backend.care.access import SeenParticipant
+from backend.care.consent.disclosure import disclosed
 from backend.care.models import CareRelationship, Clinic, Cover, DosingSession, Membership, Participant
 from backend.care.roles import Role
 from backend.changes import services as changes
 from backend.errors import Problem
 
 # What makes two dosing sessions of one id the same; a field left out equals null.
-_SESSION_CONTENT = ("started_at", "substance", "dose", "dose_unit", "route", "setting")
+_SESSION_CONTENT = ("started_at", "substance", "dose", "dose_unit", "route", "setting", "supervised")
 
 
 def create_clinic(*, name: str, second_factor: bool = True) -> Clinic:
@@ -134,7 +136,8 @@ def record_dosing_session(
 ) -> tuple[DosingSession, bool]:
     """The dosing session of that id, and whether it is new.
 
-    The same id with the same content is the same session. Raises Problem 409 `conflict` for the
+    The same id with the same content is the same session: for somebody else than who recorded it, the same
+    in all that they are shown. Raises Problem 409 `conflict` for the
     same id with other content (or another person's), and for a second session at the same instant.
     """
     try:
@@ -152,8 +155,20 @@ def record_dosing_session(
             )
     except IntegrityError:
         kept = DosingSession.objects.filter(id=id, participant_id=participant.id).first()
-        if kept is None or any(getattr(kept, name) != fields.get(name) for name in _SESSION_CONTENT):
+        if kept is None or not _same_session(kept, fields, participant, actor):
             raise Problem(409, "conflict") from None
         return kept, False
     session.refresh_from_db()
     return session, True
+
+
+def _same_session(
+    kept: DosingSession, fields: Mapping[str, Any], participant: SeenParticipant, actor: int
+) -> bool:
+    """Whether these fields are the session's. Guessing at what is withheld must not tell."""
+    sent = {name: fields.get(name) for name in _SESSION_CONTENT}
+    held = {name: getattr(kept, name) for name in _SESSION_CONTENT}
+    if actor == kept.recorded_by_id:
+        return sent == held
+    level = queries.level(participant, reader=actor)
+    return disclosed(sent, level) == disclosed(held, level)

@@ -6,8 +6,12 @@ lie between, and a clock change moves nothing.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+# Around a session people are easily led, by themselves too. What widens who sees them can wait.
+SUGGESTIBLE_BEFORE = timedelta(hours=24)
+SUGGESTIBLE_AFTER = timedelta(hours=72)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,16 @@ def place(on: date, sessions: Sequence[Session]) -> tuple[Session, int] | None:
 def day(on: date, session: Session) -> int:
     """Days from a session's local date to a date: 0 on the day itself, negative before."""
     return (on - session.on).days
+
+
+def suggestible_until(at: datetime, sessions: Iterable[datetime]) -> datetime | None:
+    """When the suggestible days end that an instant falls in; None for one that falls in none.
+
+    They go from 24 hours before a session until 72 hours after it. The end is the first instant outside,
+    and where the next session's begin by then, theirs is.
+    """
+    until = None
+    for start in sorted(sessions):
+        if start - SUGGESTIBLE_BEFORE <= (until or at) < start + SUGGESTIBLE_AFTER:
+            until = start + SUGGESTIBLE_AFTER
+    return until

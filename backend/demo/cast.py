@@ -3,13 +3,17 @@
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.db import transaction
 
 from backend.accounts.models import User
 from backend.accounts.services import create_user
-from backend.care import services
-from backend.care.models import Clinic
+from backend.care import access, services
+from backend.care.consent import queries as consent
+from backend.care.consent.services import record_decision
+from backend.care.consent.text import Stream
+from backend.care.models import Clinic, Participant
 from backend.care.roles import Role
 from backend.demo.models import Mark
 
@@ -72,4 +76,29 @@ def move_in(*, now: datetime) -> dict[str, dict[str, Any]]:
     services.end_care(care=former, ended_at=now - timedelta(days=300))
     for name, participant in (("ana", ana), ("ben", ben)):
         people[name]["participant"] = str(participant.public_id)
+        for stream in (Stream.CARE, Stream.JOURNAL_THERAPIST):
+            _agree(participant, stream, actor=users[name].pk, at=long_ago)
     return people
+
+
+def _agree(participant: Participant, stream: Stream, *, actor: int, at: datetime) -> None:
+    """Nothing; the participant has agreed to the stream's English words of today."""
+    with access.participants_of_a_job([participant.pk]) as found:
+        seen = found[participant.pk]
+        text = next(t for t in consent.current() if (t.stream, t.language) == (stream, "en"))
+        shown = text.shown(seen.clinic_hold_hours)
+        record_decision(
+            participant=seen,
+            actor=actor,
+            device=None,
+            id=uuid4(),
+            fields={
+                "stream": stream,
+                "version": text.version,
+                "language": text.language,
+                "text_hash": shown.hash,
+                "decision": "given",
+                "decided_at": at,
+            },
+            received_at=at,
+        )

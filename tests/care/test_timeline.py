@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.care.timeline import Session, day, local_date, order, place
+from backend.care.timeline import Session, day, local_date, order, place, suggestible_until
 
 BERLIN = "Europe/Berlin"
 
@@ -116,3 +116,45 @@ def test_days_count_back_to_the_date(on: date, dates: list[date]) -> None:
     assert placed[0].on + timedelta(days=placed[1]) == on
     assert placed[1] >= 0 or placed[0].ordinal == 1
     assert not [one for one in sessions if placed[0].on < one.on <= on]
+
+
+DOSED = datetime(2026, 3, 27, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("hours", "suggestible"),
+    [(-24.001, False), (-24, True), (-1, True), (0, True), (71.999, True), (72, False), (500, False)],
+)
+def test_suggestible_days_go_from_24_hours_before_to_72_after(hours: float, suggestible: bool) -> None:
+    until = suggestible_until(DOSED + timedelta(hours=hours), [DOSED])
+
+    assert until == (datetime(2026, 3, 30, 9, tzinfo=UTC) if suggestible else None)
+
+
+@pytest.mark.parametrize(
+    ("days_between", "end"),
+    [
+        (1, datetime(2026, 3, 31, 9, tzinfo=UTC)),
+        (4, datetime(2026, 4, 3, 9, tzinfo=UTC)),  # the next begin as these end
+        (5, datetime(2026, 3, 30, 9, tzinfo=UTC)),  # a day lies between
+    ],
+)
+def test_suggestible_days_that_meet_are_one_stretch(days_between: int, end: datetime) -> None:
+    both = [DOSED + timedelta(days=days_between), DOSED]
+
+    assert suggestible_until(DOSED, both) == end
+    assert suggestible_until(DOSED, []) is None
+
+
+@given(
+    st.lists(st.integers(0, 2000), max_size=6),
+    st.integers(-100, 2200),
+)
+def test_there_is_an_end_exactly_in_suggestible_days_and_it_lies_outside(hours: list[int], at: int) -> None:
+    sessions = [DOSED + timedelta(hours=h) for h in hours]
+    now = DOSED + timedelta(hours=at)
+
+    until = suggestible_until(now, sessions)
+
+    assert (until is not None) == any(-24 <= at - h < 72 for h in hours)
+    assert until is None or (until > now and suggestible_until(until, sessions) is None)

@@ -35,9 +35,10 @@ def kept() -> list[tuple[str, UUID | None]]:
 
 
 def actions(participant: Participant) -> list[str]:
-    """What the audit says of a participant since they were enrolled."""
+    """What the audit says of a participant since they were enrolled and agreed to be cared for."""
     found = Entry.objects.filter(participant=participant.pk).order_by("id").values_list("action", flat=True)
-    return [action for action in found if action not in ("participant.enrolled", "care.started")]
+    began = ("participant.enrolled", "care.started", "consent.given")
+    return [action for action in found if action not in began]
 
 
 def pointers(answer: Any) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
-from backend.care.models import Participant
-from scales.models import LoadedFile, Quarantined
+from backend.care.models import ConsentText, Disclosure, Participant
+from scales.models import Held, LoadedFile, Quarantined, Release
 from tests.conftest import as_owner, submission
 from tests.scales.phone import ClientFor, correct, post
 from tests.scales.test_corrections import correction
@@ -18,6 +18,11 @@ APPEND_ONLY = {
     "scales_correction": "SET reason = ''",
     "scales_loadedfile": "SET text = ''",
     "audit_entry": "SET action = ''",
+    "care_consent": "SET decision = 'withdrawn'",
+    "care_consenttext": "SET source = ''",
+    "care_disclosure": "SET in_force = wanted",
+    "scales_held": "SET release_at = now()",
+    "scales_release": "SET released_at = now()",
 }
 KEPT_COLUMNS = (
     "participant_id",
@@ -45,6 +50,13 @@ def written(ana: Participant, client_for: ClientFor) -> None:
     assert post(client, body).status_code == 201
     assert correct(client, body["id"], correction()).status_code == 201
     assert post(client, submission(answer=9)).status_code == 422
+    ConsentText.objects.create(stream="care", version=2, language="en", source=text)
+    Disclosure.objects.create(
+        clinic=ana.clinic, participant=ana, wanted={}, in_force={}, received_at=timezone.now()
+    )
+    row = {"clinic": ana.clinic, "participant": ana, "administration_id": body["id"]}
+    Held.objects.create(**row, revision=1, scores=["total"], answer="{}", release_at=timezone.now())
+    Release.objects.create(**row, released_by_id=ana.user_id or 0, released_at=timezone.now())
     # As after a commit: a table with checks outstanding could not be truncated anyway.
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -84,7 +96,8 @@ def test_rows_can_be_neither_changed_nor_removed(written: None, table: str) -> N
         assert cursor.fetchone()[0] > 0
 
     assert refused(f"UPDATE {table} {APPEND_ONLY[table]}")
-    assert refused(f"UPDATE {table} SET id = id")
+    key = "administration_id" if table == "scales_release" else "id"
+    assert refused(f"UPDATE {table} SET {key} = {key}")
     assert refused(f"DELETE FROM {table}")
     assert refused(f"TRUNCATE {table} CASCADE")
 

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backend.audit.models import Entry
-from backend.care.access import SeenParticipant
+from backend.care import access
 from backend.care.codes import grouped
 from backend.care.joining import services
 from backend.care.joining.models import Invitation
@@ -59,12 +59,10 @@ def invited(therapist: Membership, **fields: Any) -> str:
 
 def recovery_codes(participant: Participant) -> list[str]:
     """A new set of that participant's."""
-    clinic = participant.clinic
-    seen = SeenParticipant(
-        participant.pk, participant.public_id, clinic.pk, clinic.missing_answers, participant.pseudonym,
-        participant.timezone, participant.enrolled_at, participant.user_id,
-    )  # fmt: skip
-    return services.make_recovery_codes(participant=seen, actor=participant.user_id or 0, now=timezone.now())
+    with access.participants_of_a_job([participant.pk]) as found:
+        return services.make_recovery_codes(
+            participant=found[participant.pk], actor=participant.user_id or 0, now=timezone.now()
+        )
 
 
 def new_phone_code(by: Membership, participant: Participant) -> str:

@@ -10,10 +10,10 @@ from django.db import migrations
 
 walls = importlib.import_module("backend.audit.migrations.0003_walls")
 
-FIELDS = """id bigint, public_id uuid, clinic_id bigint, missing_answers varchar, pseudonym varchar,
-    timezone varchar, enrolled_at timestamptz, user_id bigint"""
-_SELECT = """SELECT p.id, p.public_id, p.clinic_id, c.missing_answers, p.pseudonym, p.timezone, p.enrolled_at,
-        p.user_id"""
+FIELDS = """id bigint, public_id uuid, clinic_id bigint, missing_answers varchar, clinic_hold_hours smallint,
+    hold_hours integer, pseudonym varchar, timezone varchar, enrolled_at timestamptz, user_id bigint"""
+_SELECT = """SELECT p.id, p.public_id, p.clinic_id, c.missing_answers, c.hold_hours,
+        care_hold_hours(p.id, c.hold_hours), p.pseudonym, p.timezone, p.enrolled_at, p.user_id"""
 _FROM = "FROM care_participant p JOIN care_clinic c ON c.id = p.clinic_id"
 
 _PERSON = walls.seeing_all(
@@ -26,7 +26,7 @@ _PERSON = walls.seeing_all(
 )
 _DOOR = walls.seeing_all(
     f"""{_SELECT}, p.user_id IS NOT DISTINCT FROM who, care_roles_in(who, p.clinic_id),
-            care_is_in_care_of(p.id, who)
+            care_is_in_care_of(p.id, who), needs IS NULL OR care_agreed_to(p.id, needs)
         {_FROM} WHERE p.public_id = wanted"""
 )
 _TIES = walls.seeing_all(
@@ -53,6 +53,24 @@ CREATE FUNCTION care_is_now(started timestamptz, ended timestamptz) RETURNS bool
     LANGUAGE sql STABLE PARALLEL SAFE AS
     $$ SELECT started <= now() AND (ended IS NULL OR ended > now()) $$;
 
+-- The decision in force is the newest that took effect: whether it is a yes,
+CREATE FUNCTION care_agreed_to(participant bigint, wanted text) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT coalesce((SELECT n.decision = 'given' FROM care_consent n
+        WHERE n.participant_id = participant AND n.stream = wanted AND n.ask_again_at IS NULL
+        ORDER BY n.received_at DESC, n.decision DESC LIMIT 1), false) $$;
+
+-- and how long a worse score waits for the therapist: no longer than the clinic says today, nor than the
+-- participant was told when they agreed; not at all without both.
+CREATE FUNCTION care_hold_hours(participant bigint, most smallint) RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE AS
+    $$ SELECT CASE WHEN most IS NOT NULL THEN (
+        SELECT CASE WHEN n.decision = 'given' AND n.rules->>'hold_hours' IS NOT NULL
+            THEN least(most, (n.rules->>'hold_hours')::int) END
+        FROM care_consent n
+        WHERE n.participant_id = participant AND n.stream = 'care' AND n.ask_again_at IS NULL
+        ORDER BY n.received_at DESC, n.decision DESC LIMIT 1) END $$;
+
 CREATE FUNCTION care_roles_in(who bigint, clinic bigint) RETURNS varchar[]
     LANGUAGE sql STABLE PARALLEL SAFE AS
     $$ SELECT ARRAY(SELECT m.role FROM care_membership m
@@ -77,9 +95,9 @@ CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boole
 CREATE FUNCTION care_person(who bigint) RETURNS TABLE (staff boolean, second_factor boolean, {FIELDS})
     LANGUAGE plpgsql ROWS 1 AS $${_PERSON}$$;
 
--- A participant by public id, and what ties that user to them.
-CREATE FUNCTION care_door(who bigint, wanted uuid)
-    RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean)
+-- A participant by public id, what ties that user to them, and whether they agreed to that stream, if any.
+CREATE FUNCTION care_door(who bigint, wanted uuid, needs text)
+    RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean, consented boolean)
     LANGUAGE plpgsql ROWS 1 AS $${_DOOR}$$;
 
 -- What ties a user who is not suspended to a participant, for what they did before.
@@ -97,14 +115,15 @@ CREATE FUNCTION care_caseload(who bigint, oversee varchar[], after bigint, most 
 """
 NO_FUNCTIONS = """
 DROP FUNCTION care_caseload; DROP FUNCTION care_works_elsewhere; DROP FUNCTION care_ties; DROP FUNCTION care_door; DROP FUNCTION care_person;
-DROP FUNCTION care_is_in_care_of; DROP FUNCTION care_roles_in; DROP FUNCTION care_is_now;
+DROP FUNCTION care_is_in_care_of; DROP FUNCTION care_roles_in;
+DROP FUNCTION care_hold_hours; DROP FUNCTION care_agreed_to; DROP FUNCTION care_is_now;
 """
 
 OF_CLINIC = "clinic_id = ANY ((SELECT scope_clinics())::bigint[])"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("care", "0003_staff"), ("audit", "0003_walls")]
+    dependencies = [("care", "0004_consent"), ("audit", "0003_walls")]
 
     operations = [
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
@@ -120,4 +139,6 @@ class Migration(migrations.Migration):
         walls.walled("care_carerelationship", f"{walls.of_participant()} OR {OF_CLINIC}"),
         walls.walled("care_cover", OF_CLINIC),
         walls.walled("care_dosingsession", walls.of_participant()),
+        walls.walled("care_consent", walls.of_participant()),
+        walls.walled("care_disclosure", walls.of_participant()),
     ]

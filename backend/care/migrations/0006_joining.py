@@ -10,12 +10,12 @@ from django.db import migrations, models
 
 roles = importlib.import_module("backend.care.migrations.0002_roles")
 walls = importlib.import_module("backend.audit.migrations.0003_walls")
-OF_CLINIC = importlib.import_module("backend.care.migrations.0004_walls").OF_CLINIC
+OF_CLINIC = importlib.import_module("backend.care.migrations.0005_walls").OF_CLINIC
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("care", "0004_walls"),
+        ("care", "0005_walls"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -18,7 +18,7 @@ CREATE FUNCTION scales_owner_of(administration uuid) RETURNS SETOF uuid
 
 
 class Migration(migrations.Migration):
-    dependencies = [("scales", "0002_append_only"), ("care", "0004_walls")]
+    dependencies = [("scales", "0003_held"), ("care", "0005_walls")]
 
     operations = [
         migrations.RunSQL(FUNCTION, "DROP FUNCTION scales_owner_of"),
@@ -30,4 +30,6 @@ class Migration(migrations.Migration):
         ),
         walls.walled("scales_quarantined", walls.of_participant()),
         walls.walled("scales_trend", walls.of_participant()),
+        walls.walled("scales_held", walls.of_participant()),
+        walls.walled("scales_release", walls.of_participant()),
     ]

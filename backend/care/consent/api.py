@@ -1,0 +1,427 @@
+"""Consents, and what others are shown of dosing sessions, over HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from backend import openapi
+from backend.api import (
+    IdField,
+    InstantField,
+    View,
+    answer,
+    bad_cursor,
+    checked,
+    cursor_for,
+    cursor_parts,
+    device,
+    filter_value,
+    limit,
+)
+from backend.body import read_json
+from backend.care import queries as care
+from backend.care.access import SeenParticipant, own_participant, who
+from backend.care.consent import queries, services
+from backend.care.consent.disclosure import STEPS, Level
+from backend.care.consent.models import Consent, Disclosure
+from backend.care.consent.queries import Stand
+from backend.care.consent.text import LONGEST_HOLD, ConsentText, Stream
+from backend.care.timeline import suggestible_until
+from backend.wire import instant, rfc3339, uuid, zones
+
+
+class Strict(serializers.Serializer[Any]):
+    """An object within a body: what it does not know, it refuses."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (strange := [name for name in data if name not in self.fields]):
+            raise serializers.ValidationError({name: ["No such field."] for name in strange}, "unknown_field")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole number, as a number: "1" is a text."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("A whole number.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class WordField(serializers.CharField):
+    """A text, as a text: 1 is a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("A text.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class RulesBody(Strict):
+    """What a clinic does, told in the words of the consent to it."""
+
+    worse_scores = serializers.ChoiceField(["at_once", "with_therapist"], required=False)
+    hold_hours = WholeField(min_value=1, max_value=LONGEST_HOLD, required=False)
+
+
+class ConsequenceSchema(serializers.Serializer[Any]):
+    given = serializers.CharField(help_text="What follows from a yes.")
+    not_given = serializers.CharField(help_text="What follows from a no, or from taking a yes back.")
+
+
+class ConsentTextSchema(serializers.Serializer[Any]):
+    stream = serializers.ChoiceField([s.value for s in Stream])
+    version = serializers.IntegerField()
+    language = serializers.CharField()
+    title = serializers.CharField()
+    text = serializers.CharField(
+        help_text="All the words, title, rules and consequences included, in paragraphs: what to show."
+    )
+    text_hash = serializers.CharField(help_text="SHA-256 of `text` in UTF-8, in hexadecimal.")
+    consequence = ConsequenceSchema()
+    rules = RulesBody(help_text="What of the clinic's rules `text` tells.")
+
+
+class PendingSchema(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    version = serializers.IntegerField()
+    language = serializers.CharField()
+    ask_again_at = serializers.DateTimeField(help_text="Ask again from then on: a second yes confirms it.")
+
+
+class StreamSchema(serializers.Serializer[Any]):
+    stream = serializers.ChoiceField([s.value for s in Stream])
+    decision = serializers.ChoiceField(
+        Consent.Decision.choices, allow_null=True, help_text="In force; null: never decided, which is a no."
+    )
+    version = serializers.IntegerField(allow_null=True)
+    language = serializers.CharField(allow_null=True)
+    rules = RulesBody()
+    decided_at = serializers.DateTimeField(allow_null=True)
+    received_at = serializers.DateTimeField(allow_null=True)
+    pending = PendingSchema(allow_null=True, help_text="A yes of suggestible days, without effect.")
+
+
+class AskingSchema(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField(
+        help_text="false from 24 hours before a dosing session until 72 hours after it: ask for nothing new."
+    )
+    again_at = serializers.DateTimeField(allow_null=True)
+
+
+class ConsentsSchema(serializers.Serializer[Any]):
+    results = ConsentTextSchema(many=True)
+    next = serializers.CharField(allow_null=True)
+    streams = StreamSchema(many=True, allow_null=True, help_text="null for somebody who is no participant.")
+    asking = AskingSchema(allow_null=True)
+
+
+class ConsentBody(serializers.Serializer[Any]):
+    """One decision on one stream. A withdrawal need not name a text: it takes back the stream."""
+
+    id = IdField()
+    stream = serializers.ChoiceField([s.value for s in Stream])
+    version = WholeField(min_value=1, max_value=9999, required=False, allow_null=True)
+    language = WordField(max_length=8, required=False, allow_null=True)
+    text_hash = WordField(max_length=64, required=False, allow_null=True)
+    decision = serializers.ChoiceField(Consent.Decision.choices)
+    decided_at = InstantField()
+    timezone = WordField(required=False, allow_null=True)
+    rules = RulesBody(
+        required=False, allow_null=True, help_text="As told in the text; left out: the clinic's of today."
+    )
+
+    def validate_timezone(self, value: str | None) -> str | None:
+        if value is not None and value not in zones():
+            raise serializers.ValidationError("An IANA zone.", "unknown_timezone")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        named = {name: attrs.get(name) for name in ("version", "language", "text_hash")}
+        missing = [name for name, value in named.items() if value is None]
+        if missing and (attrs["decision"] == Consent.Decision.GIVEN or len(missing) < len(named)):
+            raise serializers.ValidationError({name: ["Which text it is."] for name in missing}, "required")
+        return attrs
+
+
+class ConsentSchema(ConsentBody):
+    rules = RulesBody()
+    received_at = serializers.DateTimeField()
+    device = serializers.UUIDField(allow_null=True)
+    status = serializers.ChoiceField(
+        ["in_force", "pending", "past"],
+        help_text="`pending`: a yes of suggestible days, without effect until it is given again.",
+    )
+    ask_again_at = serializers.DateTimeField(allow_null=True, help_text="Where it is pending.")
+
+
+class DecisionsSchema(serializers.Serializer[Any]):
+    results = ConsentSchema(many=True)
+    next = serializers.CharField(allow_null=True)
+    streams = StreamSchema(many=True)
+    asking = AskingSchema()
+
+
+def _examples() -> list[OpenApiExample]:
+    shown = queries.released()[Stream.CARE, 1, "en"].shown(None)
+    given = {
+        "id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e40",
+        "stream": "care",
+        "version": 1,
+        "language": "en",
+        "text_hash": shown.hash,
+        "decision": "given",
+        "decided_at": "2026-03-01T10:00:00+01:00",
+        "timezone": "Europe/Berlin",
+        "rules": dict(shown.rules),
+    }
+    withdrawn = {
+        "id": "0199f1aa-3c00-7d10-9a77-0b6f5c1d2e41",
+        "stream": "care",
+        "decision": "withdrawn",
+        "decided_at": "2026-03-09T08:30:00+01:00",
+    }
+    return [
+        OpenApiExample("Given", request_only=True, value=given),
+        OpenApiExample("Taken back", request_only=True, value=withdrawn),
+    ]
+
+
+class Consents(View):
+    """`GET /consents`"""
+
+    @extend_schema(
+        operation_id="consents_list",
+        responses={200: ConsentsSchema, **openapi.errors(401)},
+        tags=["consents"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """The current texts of every stream in every language, and how one's own streams stand."""
+        own = who(request).participant
+        hold_hours = own.clinic_hold_hours if own else None
+        return answer(
+            {
+                "results": [_text(text, hold_hours) for text in queries.current()],
+                "next": None,
+                **(_standing(own, queries.stands(own.id)) if own else {"streams": None, "asking": None}),
+            }
+        )
+
+
+class MyConsents(View):
+    """`GET, POST /me/consents`"""
+
+    @extend_schema(
+        operation_id="me_consents_list",
+        parameters=[openapi.LIMIT, openapi.CURSOR],
+        responses={200: DecisionsSchema, **openapi.errors(401, 403, 422)},
+        tags=["consents"],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Every decision of one's own, newest first, and how the streams stand."""
+        own = own_participant(who(request), right="consents.read")
+        size, before = limit(request), None
+        if cursor := filter_value(request, "cursor"):
+            at, id_ = cursor_parts(cursor, 2)
+            ended_at, ended_with = instant(at), uuid(id_)
+            if ended_at is None or ended_with is None:
+                raise bad_cursor()
+            before = (ended_at, ended_with)
+        found = queries.decisions(own.id, before=before, limit=size + 1)
+        last = found[size - 1] if len(found) > size else None
+        stands = queries.stands(own.id)
+        return answer(
+            {
+                "results": [_decision(c, stands[Stream(c.stream)]) for c in found[:size]],
+                "next": last and cursor_for(rfc3339(last.received_at), str(last.id)),
+                **_standing(own, stands),
+            }
+        )
+
+    @extend_schema(
+        parameters=[openapi.DEVICE],
+        request=openapi.json(ConsentBody),
+        examples=_examples(),
+        responses={
+            200: ConsentSchema,
+            201: ConsentSchema,
+            **openapi.errors(400, 401, 403, 409, 413, 415, 422),
+        },
+        tags=["consents"],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Give or withdraw one consent: 201, or 200 where the same id already holds the same content.
+
+        A withdrawal works from the next request on, always. From 24 hours before a dosing session until
+        72 hours after it, a consent that widens who sees something is recorded as `pending`.
+        """
+        own = own_participant(who(request), right="consent.recorded")
+        fields = checked(ConsentBody, read_json(request._request))
+        decision, new = services.record_decision(
+            participant=own,
+            actor=who(request).id,
+            device=device(request),
+            id=fields.pop("id"),
+            fields=fields,
+            received_at=timezone.now(),
+        )
+        stand = queries.stands(own.id)[Stream(decision.stream)]
+        return answer(_decision(decision, stand), 201 if new else 200)
+
+
+def _text(text: ConsentText, hold_hours: int | None) -> dict[str, Any]:
+    shown = text.shown(hold_hours)
+    return {
+        "stream": text.stream,
+        "version": text.version,
+        "language": text.language,
+        "title": text.title,
+        "text": shown.whole,
+        "text_hash": shown.hash,
+        "consequence": {"given": text.given, "not_given": text.not_given},
+        "rules": shown.rules,
+    }
+
+
+def _standing(own: SeenParticipant, stands: Mapping[Stream, Stand]) -> dict[str, Any]:
+    until = suggestible_until(timezone.now(), care.session_times(own.id))
+    return {
+        "streams": [_stand(stream, stand) for stream, stand in stands.items()],
+        "asking": {"allowed": until is None, "again_at": until and rfc3339(until)},
+    }
+
+
+def _stand(stream: Stream, stand: Stand) -> dict[str, Any]:
+    now, waiting = stand.in_force, stand.pending
+    return {
+        "stream": stream,
+        "decision": now and now.decision,
+        "version": now and now.version,
+        "language": now and now.language,
+        "rules": now.rules if now else {},
+        "decided_at": now and rfc3339(now.decided_at),
+        "received_at": now and rfc3339(now.received_at),
+        "pending": waiting
+        and {
+            "id": str(waiting.id),
+            "version": waiting.version,
+            "language": waiting.language,
+            "ask_again_at": waiting.ask_again_at and rfc3339(waiting.ask_again_at),
+        },
+    }
+
+
+def _decision(decision: Consent, stand: Stand) -> dict[str, Any]:
+    pending = decision == stand.pending
+    status = "in_force" if decision == stand.in_force else "pending" if pending else "past"
+    return {
+        "id": str(decision.id),
+        "stream": decision.stream,
+        "version": decision.version,
+        "language": decision.language,
+        "text_hash": decision.text_hash,
+        "decision": decision.decision,
+        "decided_at": rfc3339(decision.decided_at),
+        "timezone": decision.timezone,
+        "rules": decision.rules,
+        "received_at": rfc3339(decision.received_at),
+        "device": decision.device and str(decision.device),
+        "status": status,
+        "ask_again_at": rfc3339(decision.ask_again_at) if pending and decision.ask_again_at else None,
+    }
+
+
+class TherapistLevel(Strict):
+    """What those who care for one are shown of a dosing session."""
+
+    substance = serializers.ChoiceField(STEPS["substance"], help_text="`class`: only what kind it is.")
+    dose = serializers.ChoiceField(STEPS["dose"], help_text="Shown only where the substance is.")
+    supervision = serializers.ChoiceField(STEPS["supervision"], help_text="And the setting with it.")
+
+
+class ResearchLevel(TherapistLevel):
+    """What a research file holds of a dosing session."""
+
+    date = serializers.ChoiceField(STEPS["date"], help_text="`week`: the Monday of its week.")
+
+
+class DisclosureBody(serializers.Serializer[Any]):
+    """How much of a dosing session others are shown. Its place and every count of days always stay."""
+
+    therapist = TherapistLevel()
+    research = ResearchLevel()
+
+
+class PendingDisclosureSchema(DisclosureBody):
+    ask_again_at = serializers.DateTimeField()
+
+
+class DisclosureSchema(DisclosureBody):
+    pending = PendingDisclosureSchema(
+        allow_null=True, help_text="What was widened in suggestible days: ask again, and put it again."
+    )
+
+
+DISCLOSURE_EXAMPLE = OpenApiExample(
+    "The kind of substance and nothing more",
+    request_only=True,
+    value={
+        "therapist": {"substance": "class", "dose": "withheld", "supervision": "shown"},
+        "research": {"substance": "withheld", "dose": "withheld", "supervision": "withheld", "date": "week"},
+    },
+)
+
+
+class MyDisclosure(View):
+    """`GET, PUT /me/disclosure`"""
+
+    @extend_schema(responses={200: DisclosureSchema, **openapi.errors(401, 403)}, tags=["consents"])
+    def get(self, request: Request) -> HttpResponse:
+        """How much of one's dosing sessions others are shown."""
+        own = own_participant(who(request), right="disclosure.read")
+        return answer(_disclosure(queries.disclosure(own.id)))
+
+    @extend_schema(
+        parameters=[openapi.DEVICE],
+        request=openapi.json(DisclosureBody),
+        examples=[DISCLOSURE_EXAMPLE],
+        responses={200: DisclosureSchema, **openapi.errors(400, 401, 403, 413, 415, 422)},
+        tags=["consents"],
+    )
+    def put(self, request: Request) -> HttpResponse:
+        """Say how much of one's dosing sessions others are shown.
+
+        What shows less works from the next request on, always. From 24 hours before a dosing session until
+        72 hours after it, what shows more is kept as `pending`, and works when it is put again later.
+        """
+        own = own_participant(who(request), right="disclosure.changed")
+        fields = checked(DisclosureBody, read_json(request._request))
+        change = services.change_disclosure(
+            participant=own,
+            actor=who(request).id,
+            device=device(request),
+            wanted={viewer: Level(**parts) for viewer, parts in fields.items()},
+            received_at=timezone.now(),
+        )
+        return answer(_disclosure(change))
+
+
+def _disclosure(last: Disclosure | None) -> dict[str, Any]:
+    pending = (
+        {**_levels(queries.levels(last.wanted)), "ask_again_at": rfc3339(last.ask_again_at)}
+        if last and last.ask_again_at
+        else None
+    )
+    return {**_levels(queries.levels(last.in_force if last else None)), "pending": pending}
+
+
+def _levels(levels: dict[str, Level]) -> dict[str, Any]:
+    # Those who care for somebody see the days counted from a session: a date could not be kept from them.
+    therapist = {part: step for part, step in asdict(levels["therapist"]).items() if part != "date"}
+    return {"therapist": therapist, "research": asdict(levels["research"])}
