@@ -22,7 +22,9 @@ def move_in(count: int) -> list[dict[str, Any]]:
     from backend.accounts.models import User
     from backend.accounts.services import create_user
     from backend.care import services as care
+    from backend.care.consent.text import Stream
     from backend.care.roles import Role
+    from backend.demo.cast import agree
 
     def signed_in(user: User) -> SessionStore:
         session = SessionStore()
@@ -47,6 +49,7 @@ def move_in(count: int) -> list[dict[str, Any]]:
             timezone="Europe/Berlin",
             enrolled_at=enrolled_at,
         )
+        agree(participant, Stream.CARE, actor=user.pk, at=enrolled_at)
         care.start_care(participant=participant, therapist=therapist, started_at=enrolled_at)
         session = signed_in(user)
         people.append(

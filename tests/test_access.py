@@ -163,7 +163,7 @@ TABLE = {
     "GET api/v1/me/disclosure": own("disclosure.read"),
     "PUT api/v1/me/disclosure": own("disclosure.changed"),
     "GET api/v1/consents": SIGNED,
-    RELEASE: about("release.opened", 201),
+    RELEASE: about("release.opened").replace("200", "201", 1),  # once is enough
     "GET api/v1/instruments": SIGNED,
     "GET api/v1/instruments/<str:code>": SIGNED,
     "GET api/v1/instruments/<str:code>/versions/<str:version>": SIGNED,

@@ -26,7 +26,7 @@ def test_the_benchmark_runs_and_every_answer_is_a_row(tmp_path: Path) -> None:
     for run in submitted.values():
         assert run["rows_added"] == run["answered"]
     assert submitted["selfkind"]["audit_rows"] == submitted["selfkind"]["answered"]
-    assert {run["what"] for run in found["runs"]} == {"submit", "last 50", "trend"}
+    assert {run["what"] for run in found["runs"]} == {"submit", "last 50", "trend", "walls"}
     assert [body["right"] for body in found["hostile"]] == [True] * 24
     assert {"web", "worker", "beat", "postgres", "valkey"} <= set(found["memory_mib"])
     assert found["cut_off"]["idle_in_transaction"] == 0

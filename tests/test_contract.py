@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,7 @@ from tests.conftest import sign_in, submission
 from tests.test_access import methods_of, routes
 
 application = get_wsgi_application()
+TODAY = date(2026, 1, 1)
 FILE = Path(settings.BASE_DIR) / "docs" / "openapi.yaml"
 
 
@@ -95,6 +97,7 @@ def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: 
         "care_relationship": str(people["thea"].care_relationships.get().public_id),
         "cover": str(uuid4()),
         "invitation": people["invitation"],
+        "device": str(uuid4()),
         "code": "scs-26",
         "version": "1",
     }
@@ -184,7 +187,8 @@ def test_every_operation_names_its_errors(path: str, method: str) -> None:
 
 
 def test_every_body_has_an_example_that_is_taken(ana: Participant, thea: Membership, client_for: Any) -> None:
-    mine, staffs = client_for(ana), client_for(thea)
+    assert ana.user is not None
+    phone = ana.user.devices.create(installation=uuid4(), first_seen_on=TODAY, last_seen_on=TODAY)
     bodies = {call: o["requestBody"]["content"] for call, o in described().items() if "requestBody" in o}
     assert {tuple(content) for content in bodies.values()} == {("application/json",)}
     examples = {
@@ -196,9 +200,12 @@ def test_every_body_has_an_example_that_is_taken(ana: Participant, thea: Members
     for (path, method), values in examples.items():
         if path.startswith(STAFF):  # these name people by id: tests/care/test_staff.py tries them
             continue
-        address = path.format(participant=ana.public_id, administration=administration["id"])
+        address = path.format(
+            participant=ana.public_id, administration=administration["id"], device=phone.installation
+        )
         for value in values:
-            client = staffs if path.endswith(("/invitations", "/relink")) else mine
+            ana.user.refresh_from_db()  # coming back by a code ends the sessions there were
+            client = client_for(thea if path.endswith(("/invitations", "/relink")) else ana)
             sent = value | {"code": code_for(path, ana, thea)} if "code" in value else value
             taken = client.generic(method.upper(), address, orjson.dumps(sent), "application/json")
             assert taken.status_code in (200, 201), path

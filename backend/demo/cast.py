@@ -77,11 +77,11 @@ def move_in(*, now: datetime) -> dict[str, dict[str, Any]]:
     for name, participant in (("ana", ana), ("ben", ben)):
         people[name]["participant"] = str(participant.public_id)
         for stream in (Stream.CARE, Stream.JOURNAL_THERAPIST):
-            _agree(participant, stream, actor=users[name].pk, at=long_ago)
+            agree(participant, stream, actor=users[name].pk, at=long_ago)
     return people
 
 
-def _agree(participant: Participant, stream: Stream, *, actor: int, at: datetime) -> None:
+def agree(participant: Participant, stream: Stream, *, actor: int, at: datetime) -> None:
     """Nothing; the participant has agreed to the stream's English words of today."""
     with access.participants_of_a_job([participant.pk]) as found:
         seen = found[participant.pk]

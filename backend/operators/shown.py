@@ -34,7 +34,8 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
         ),
         "mfa.Authenticator": Shown(("id", "user_id", "type", "created_at", "last_used_at"), ("type",)),
         "care.Clinic": Shown(
-            ("id", "public_id", "name", "missing_answers", "second_factor", "created_at"), clinic="id"
+            ("id", "public_id", "name", "missing_answers", "second_factor", "hold_hours", "created_at"),
+            clinic="id",
         ),
         "care.Membership": Shown(
             (
@@ -71,6 +72,38 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
         ),
         "care.Cover": Shown(
             ("id", "public_id", "clinic_id", "therapist_id", "covered_by_id", "started_at", "ended_at"),
+            clinic="clinic_id",
+        ),
+        "care.Consent": Shown(
+            (
+                "id",
+                "participant_id",
+                "stream",
+                "decision",
+                "version",
+                "language",
+                "received_at",
+                "ask_again_at",
+            ),
+            ("stream", "decision"),
+            participant="participant_id",
+            clinic="clinic_id",
+        ),
+        "care.ConsentText": Shown(("id", "stream", "version", "language", "loaded_at")),
+        "care.Invitation": Shown(
+            (
+                "id",
+                "kind",
+                "clinic_id",
+                "therapist_id",
+                "participant_id",
+                "created_at",
+                "expires_at",
+                "withdrawn_at",
+                "redeemed_at",
+            ),
+            ("kind",),
+            participant="participant_id",
             clinic="clinic_id",
         ),
         "care.DosingSession": Shown(

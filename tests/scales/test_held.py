@@ -21,7 +21,7 @@ from scales.change import worse
 from scales.models import Administration, Held, Release
 from scales.services import Sender, record_administration
 from scales.trends import compute_behind
-from tests.conftest import decide, enrol, responses, submission
+from tests.conftest import decide, enrol, responses, statements, submission
 from tests.scales.phone import URL, ClientFor, correct, post
 
 SUBSCALES = {
@@ -391,7 +391,7 @@ def test_where_nothing_can_wait_it_costs_no_statement(ana: Participant, client_f
     with CaptureQueriesContext(connection) as reading:
         client.get("/api/v1/me/trends?instrument=scs-26")
 
-    assert (len(sending), len(reading)) == (2, 2)
+    assert (len(statements(sending)), len(statements(reading))) == (2, 2)
 
 
 HIGHER = {"kind": "better", "harsh": "worse", "met": "worse", "band": "worse"}
