@@ -77,6 +77,7 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
         "care.Consent": Shown(
             (
                 "id",
+                "clinic_id",
                 "participant_id",
                 "stream",
                 "decision",

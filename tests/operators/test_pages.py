@@ -33,7 +33,7 @@ HIDDEN = {
     "care.Participant": {"user_id", "timezone"},
     "care.CareRelationship": set[str](),
     "care.Cover": set[str](),
-    "care.Consent": {"clinic_id", "decided_at", "device", "rules", "text_hash", "timezone"},
+    "care.Consent": {"decided_at", "device", "rules", "text_hash", "timezone"},
     "care.ConsentText": {"source"},
     "care.Invitation": {"created_by_id", "digest", "protocol", "redeemed_by_device", "repeats"},
     "care.DosingSession": {"substance", "dose", "dose_unit", "route", "setting", "supervised"},
@@ -166,6 +166,8 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     session = {"id": str(uuid4()), "started_at": "2026-03-27T10:00:00+01:00", "substance": "ayahuasca"}
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
+    relink = f"/api/v1/participants/{ana.public_id}/relink"
+    assert client_for(thea).post(relink, {"id": str(uuid4())}, "application/json").status_code == 201
     User.objects.filter(participant=ana).update(email=f"{CANARY}@cast.example", password=CANARY)
     # A passkey has a name that its owner chose, and allauth's own text for it is that name.
     Authenticator.objects.create(
