@@ -85,8 +85,16 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
         signal.connect(close_old_connections)
 
 
-@pytest.mark.parametrize("person", ["ana", "thea", "adam", "anonymous"])
-@pytest.mark.parametrize("label", OPERATIONS)
+# An administrator where there is something to administer: elsewhere he is refused like anonymous.
+ASKED = [
+    (person, label)
+    for label in OPERATIONS
+    for person in ("ana", "thea", "adam", "anonymous")
+    if person != "adam" or any(route in label for route in (*STAFF, "/invitations", "/relink"))
+]
+
+
+@pytest.mark.parametrize(("person", "label"), ASKED)
 def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: str, label: str) -> None:
     operation = OPERATIONS[label]
     headers = {"Authorization": f"Bearer {sign_in(people[person].user)}"} if person in people else {}
@@ -116,7 +124,7 @@ def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: 
 
         @seed(2026)
         @bounds(
-            max_examples=15,
+            max_examples=10,
             deadline=None,
             database=None,
             phases=[Phase.explicit, Phase.generate],
