@@ -13,7 +13,7 @@ _OWNER = walls.seeing_all(
 )
 FUNCTION = f"""
 CREATE FUNCTION scales_owner_of(administration uuid) RETURNS SETOF uuid
-    LANGUAGE plpgsql ROWS 1 AS $${_OWNER}$$;
+    ROWS 1 {_OWNER};
 """
 
 

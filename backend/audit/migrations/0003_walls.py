@@ -50,18 +50,25 @@ def walled(table: str, seen: str) -> migrations.RunSQL:
     return migrations.RunSQL(
         f"""
         ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-        CREATE POLICY scope ON {table} USING ({seen} OR (SELECT scope_everything()));
+        CREATE POLICY everything ON {table} USING ((SELECT scope_everything()));
+        CREATE POLICY scope ON {table} TO selfkind_app USING ({seen});
         """,
         f"""
         DROP POLICY scope ON {table};
+        DROP POLICY everything ON {table};
         ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
         """,
     )
 
 
 def seeing_all(query: str) -> str:
-    """The body of a plpgsql function that returns what this query finds among all rows there are."""
+    """What makes a function return what this query finds among all rows there are.
+
+    It works as the owner, to whom the policies of the product's role do not apply: so its plans hold none of
+    them, which halves what it costs. Names are looked up in this order so that nobody slips it a table.
+    """
     return f"""
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     #variable_conflict use_column
     DECLARE
         before text := coalesce(current_setting('selfkind.everything', true), '');
@@ -70,7 +77,7 @@ def seeing_all(query: str) -> str:
         RETURN QUERY {query};
         PERFORM set_config('selfkind.everything', before, true);
     END
-    """
+    $$"""
 
 
 def of_participant(column: str = "participant_id") -> str:

@@ -93,25 +93,25 @@ CREATE FUNCTION care_is_in_care_of(participant bigint, who bigint) RETURNS boole
 -- Who a user is: the participant they are, if any, whether they are on any clinic's staff today, and whether
 -- one of those clinics wants a second factor of them.
 CREATE FUNCTION care_person(who bigint) RETURNS TABLE (staff boolean, second_factor boolean, {FIELDS})
-    LANGUAGE plpgsql ROWS 1 AS $${_PERSON}$$;
+    ROWS 1 {_PERSON};
 
 -- A participant by public id, what ties that user to them, and whether they agreed to that stream, if any.
 CREATE FUNCTION care_door(who bigint, wanted uuid, needs text)
     RETURNS TABLE ({FIELDS}, own boolean, held varchar[], in_care boolean, consented boolean)
-    LANGUAGE plpgsql ROWS 1 AS $${_DOOR}$$;
+    ROWS 1 {_DOOR};
 
 -- What ties a user who is not suspended to a participant, for what they did before.
 CREATE FUNCTION care_ties(who bigint, participant bigint) RETURNS TABLE (held varchar[], in_care boolean)
-    LANGUAGE plpgsql ROWS 1 AS $${_TIES}$$;
+    ROWS 1 {_TIES};
 
 -- Whether a user is on the staff of another clinic than these.
 CREATE FUNCTION care_works_elsewhere(who bigint, clinics bigint[]) RETURNS SETOF boolean
-    LANGUAGE plpgsql ROWS 1 AS $${_ELSEWHERE}$$;
+    ROWS 1 {_ELSEWHERE};
 
 -- The participants in that user's care, or of clinics where they have a role that oversees.
 CREATE FUNCTION care_caseload(who bigint, oversee varchar[], after bigint, most integer)
     RETURNS TABLE ({FIELDS})
-    LANGUAGE plpgsql AS $${_CASELOAD}$$;
+    {_CASELOAD};
 """
 NO_FUNCTIONS = """
 DROP FUNCTION care_caseload; DROP FUNCTION care_works_elsewhere; DROP FUNCTION care_ties; DROP FUNCTION care_door; DROP FUNCTION care_person;
