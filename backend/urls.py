@@ -45,6 +45,7 @@ api: list[URLPattern | URLResolver] = [
     path("staff/<str:membership>/suspend", staff.SuspendMembership.as_view()),
     path("staff/<str:membership>/restore", staff.RestoreMembership.as_view()),
     path("staff/<str:membership>/reset-second-factor", staff.ResetSecondFactor.as_view()),
+    path("staff/<str:membership>/reset-password", staff.ResetPassword.as_view()),
     path("care-relationships", staff.CareRelationships.as_view()),
     path("care-relationships/<str:care_relationship>/end", staff.EndCareRelationship.as_view()),
     path("covers", staff.Covers.as_view()),

@@ -178,6 +178,7 @@ TABLE = {
     "POST api/v1/staff/<str:membership>/suspend": clinic_wide("staff.managed"),
     "POST api/v1/staff/<str:membership>/restore": clinic_wide("staff.managed"),
     "POST api/v1/staff/<str:membership>/reset-second-factor": clinic_wide("staff.managed", 202),
+    "POST api/v1/staff/<str:membership>/reset-password": clinic_wide("staff.managed", 202),
     "GET api/v1/care-relationships": clinic_wide("care.managed"),
     "POST api/v1/care-relationships": clinic_wide("care.managed", 201),
     "POST api/v1/care-relationships/<str:care_relationship>/end": clinic_wide("care.managed"),
@@ -316,6 +317,7 @@ SHOWS = {
     "POST api/v1/staff/<str:membership>/suspend": {"adam": '"suspended_at":"2'},
     "POST api/v1/staff/<str:membership>/restore": {"adam": '"suspended_at":null'},
     "POST api/v1/staff/<str:membership>/reset-second-factor": {"adam": '{"status":"accepted"}'},
+    "POST api/v1/staff/<str:membership>/reset-password": {"adam": '{"status":"accepted"}'},
     "GET api/v1/care-relationships": dict.fromkeys(("cora", "adam"), '"ended_at":null,"ended_because":null'),
     "POST api/v1/care-relationships": dict.fromkeys(("cora", "adam"), '"ended_at":null,"ended_because":null'),
     "POST api/v1/care-relationships/<str:care_relationship>/end": dict.fromkeys(

@@ -68,18 +68,19 @@ def restore_user(*, user: User, by: User) -> None:
 
 
 @transaction.atomic
-def reset_password_link(*, user: User, by: User) -> str:
+def reset_password_link(*, user: User, by: User | None) -> str:
     """A link under which the user chooses a new password, once, within three days.
 
     The old password and every session are over at once. Whether `by` may, the caller has checked;
-    that it is somebody else is checked here: raises Problem 403 `not_allowed`.
+    that it is somebody else is checked here: raises Problem 403 `not_allowed`. `by` is None where it is
+    done at the machine.
     """
     _require_a_second_person(user, by)
     user.set_unusable_password()
     user.save(update_fields=["password"])
     end_sessions(user=user)
     throttle.recover(user=user.pk)
-    audit.record(actor=by.pk, action="password.reset_by_staff", subject=user.pk)
+    audit.record(actor=by.pk if by else None, action="password.reset_by_staff", subject=user.pk)
     return welcome_link(user)
 
 

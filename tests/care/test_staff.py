@@ -1,5 +1,6 @@
 """A clinic's staff, who cares for whom and who covers, as those see it who manage them."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -359,7 +360,7 @@ def test_what_has_ended_stays_so(theo: Membership, adam: Membership, client_for:
 
 
 def test_a_membership_takes_no_field(theo: Membership, adam: Membership, client_for: ClientFor) -> None:
-    for path in ("end", "suspend", "restore", "reset-second-factor"):
+    for path in ("end", "suspend", "restore", "reset-second-factor", "reset-password"):
         answer = post(client_for(adam), f"staff/{theo.public_id}/{path}", {"ended_at": None})
         assert answer.status_code == 422
 
@@ -401,6 +402,51 @@ def test_nobody_resets_their_own(adam: Membership, linden: Clinic, client_for: C
         answer = reset(client_for(adam), own)
         assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
     assert Authenticator.objects.filter(user=adam.user).count() == 1
+
+
+def test_a_second_member_resets_a_password(thea: Membership, adam: Membership, client_for: ClientFor) -> None:
+    hers, since = client_for(thea), newest()
+
+    answer = post(client_for(adam), f"staff/{thea.public_id}/reset-password")
+
+    assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
+    assert hers.get(f"{API}/me").status_code == 401
+    (message,) = mail.outbox
+    assert message.to == ["thea@cast.example"]
+    assert thea.user.has_usable_password() is False
+    link = re.search(r"http://127\.0\.0\.1:\d+(/welcome/\S+)", str(message.body))
+    assert link is not None
+    assert "choose" in Client().get(link[1]).headers["Location"]
+    assert b"welcome" not in answer.content
+    assert actions(since) == [(adam.user_id, "password.reset_by_staff", str(thea.user_id))]
+    assert post(client_for(adam), f"staff/{adam.public_id}/reset-password").status_code == 403
+
+
+def test_a_password_that_opens_more_than_this_clinic_is_left(
+    thea: Membership, rowan: Clinic, adam: Membership, client_for: ClientFor
+) -> None:
+    assert thea.user is not None
+    as_anothers(thea.user, rowan)
+    hers, since = client_for(thea), newest()
+
+    answer = post(client_for(adam), f"staff/{thea.public_id}/reset-password")
+
+    assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
+    assert (hers.get(f"{API}/me").status_code, mail.outbox) == (200, [])
+    assert actions(since) == [(adam.user_id, "password.reset_refused", str(thea.public_id))]
+
+
+def test_a_password_stays_where_the_link_cannot_be_sent(
+    thea: Membership, adam: Membership, client_for: ClientFor, settings: Any
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_TLS = "127.0.0.1", 1, False
+    hers = client_for(thea)
+
+    answer = post(client_for(adam), f"staff/{thea.public_id}/reset-password")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert hers.get(f"{API}/me").status_code == 200
 
 
 def as_anothers(person: User, rowan: Clinic) -> None:
@@ -671,7 +717,10 @@ def test_what_another_clinic_has_is_what_never_was(
 
     def asked(m: str, p: str, c: str, v: str) -> list[Any]:
         return [
-            *(post(client, f"staff/{m}/{w}") for w in ("end", "suspend", "restore", "reset-second-factor")),
+            *(
+                post(client, f"staff/{m}/{w}")
+                for w in ("end", "suspend", "restore", "reset-second-factor", "reset-password")
+            ),
             post(client, f"caseloads/{m}/hand-over", {"to": hers}),
             post(client, f"caseloads/{hers}/hand-over", {"to": m}),
             post(client, "care-relationships", {"participant": p, "therapist": hers}),

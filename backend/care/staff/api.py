@@ -307,6 +307,31 @@ class ResetSecondFactor(View):
         return answer({"status": "accepted"}, 202)
 
 
+class ResetPassword(View):
+    """`POST /staff/{membership}/reset-password`"""
+
+    @extend_schema(request=None, responses={202: AcceptedSchema, **NO_FIELDS}, tags=["staff"])
+    def post(self, request: Request, membership: str) -> HttpResponse:
+        """End a colleague's password and sign-ins, and send them a link to choose another. Never one's own.
+
+        As with a second factor: an account that opens more than this clinic is left as it is, under the
+        same answer.
+        """
+        clinics = {a.clinic_id for a in access.acting_anywhere(who(request), right=STAFF)}
+        found = access.managed(who(request), Membership, membership, right=STAFF)
+        read_nothing(request._request)
+        link = services.reset_password(
+            membership=found, clinics=clinics, now=queries.clock(), actor=who(request).id
+        )
+        if link is not None:
+            try:
+                mail.send_link(found, link)
+            except OSError as error:  # a 503 undoes what was done: they keep the password they have
+                log.warning("mail_failed", exc_info=error)
+                raise Problem(503, "unavailable") from None
+        return answer({"status": "accepted"}, 202)
+
+
 class CareRelationships(View):
     """`GET, POST /care-relationships`"""
 

@@ -1,4 +1,4 @@
-"""What a new member of staff is written: into their own mailbox, and nobody else learns what it says."""
+"""What members of staff are written: into their own mailbox, and nobody else learns what it says."""
 
 from django.core.mail import send_mail
 
@@ -21,6 +21,23 @@ KNOWN = """Hello,
 
 If you did not expect this, you need do nothing.
 """
+
+
+CHOOSE_ANEW = """Hello,
+
+a colleague at {clinic} has made this link for you. Choose a new password here, once, within three days:
+
+{link}
+
+Your old password and every sign-in are over. If you did not ask for this, please tell {clinic} today.
+"""
+
+
+def send_link(membership: Membership, link: str) -> None:
+    """Nothing; the member was sent the link to a new password. OSError where the server takes nothing."""
+    clinic = membership.clinic.name
+    text = CHOOSE_ANEW.format(clinic=clinic, link=link)
+    send_mail("Your new password", text, None, [str(membership.user.email)])
 
 
 def tell(membership: Membership) -> None:

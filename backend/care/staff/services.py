@@ -95,14 +95,25 @@ def reset_second_factor(
     recorded and not told: a clinic that adds an address must not gain power over what else it opens.
     Raises Problem 403 for oneself, and 409 `membership_ended`.
     """
-    if membership.user_id == actor:
-        raise Problem(403, "not_allowed", "A second member of staff does this, never oneself.")
-    membership = _locked(membership)
-    _require_open(membership, now=now)
-    if queries.is_only_of(membership.user, clinics):
+    if _may_be_reset(membership, clinics, now=now, actor=actor):
         accounts.reset_second_factor(user=membership.user, by=User.objects.get(pk=actor))
     else:
         _record(membership, "second_factor.reset_refused", actor)
+
+
+@transaction.atomic
+def reset_password(
+    *, membership: Membership, clinics: Collection[int], now: datetime, actor: int
+) -> str | None:
+    """A link for the member's own mailbox, under which they choose a new password; the old one is over.
+
+    None, and nothing, for whoever is not staff of these clinics alone, as with a second factor. Raises
+    Problem 403 for oneself, and 409 `membership_ended`.
+    """
+    if _may_be_reset(membership, clinics, now=now, actor=actor):
+        return accounts.reset_password_link(user=membership.user, by=User.objects.get(pk=actor))
+    _record(membership, "password.reset_refused", actor)
+    return None
 
 
 @transaction.atomic
@@ -202,6 +213,14 @@ def end_cover(*, cover: Cover, now: datetime, actor: int | None) -> Cover:
     if cover.ended_at > max(now, cover.started_at):
         care.end_cover(cover=cover, ended_at=now, actor=actor)
     return cover
+
+
+def _may_be_reset(membership: Membership, clinics: Collection[int], *, now: datetime, actor: int) -> bool:
+    if membership.user_id == actor:
+        raise Problem(403, "not_allowed", "A second member of staff does this, never oneself.")
+    membership = _locked(membership)
+    _require_open(membership, now=now)
+    return queries.is_only_of(membership.user, clinics)
 
 
 def _one_at_a_time(clinic_id: int) -> Clinic:

@@ -21,7 +21,7 @@ CHANGES = {
 
 
 class Command(MachineCommand):
-    help = "List, add, end, suspend and restore members of a clinic's staff; take off a lost second factor."
+    help = "List, add, end, suspend and restore members of a clinic's staff; reset what they lost."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -32,6 +32,7 @@ class Command(MachineCommand):
             ("suspend", "a membership, until it is restored"),
             ("restore", "a suspended membership"),
             ("reset-second-factor", "take off a lost second factor, and end every session"),
+            ("reset-password", "end a password and every session, and print a link to choose another"),
         ):
             action = actions.add_parser(name, help=words)
             action.add_argument("--clinic", help="public id; needed where there are several")
@@ -49,6 +50,10 @@ class Command(MachineCommand):
             membership = the_membership(options)
             accounts.reset_second_factor(user=membership.user, by=None)
             self.stdout.write(f"{membership.user.email} has no second factor now, and is signed out.")
+        elif action == "reset-password":
+            membership = the_membership(options)
+            self.stdout.write(f"{membership.user.email} chooses a password here, once, within 3 days:")
+            self.stdout.write(accounts.reset_password_link(user=membership.user, by=None))
         else:
             service, words = CHANGES[action]
             changed = service(membership=the_membership(options), now=queries.clock(), actor=None)
