@@ -51,20 +51,20 @@ def session_ended(*, user: User, session_key: str | None) -> None:
 
 
 @transaction.atomic
-def suspend_user(*, user: User, by: User) -> None:
+def suspend_user(*, user: User, by: User | None) -> None:
     """Nothing; from the next request on the user is out, and cannot come in until restored."""
     user.is_active = False
     user.save(update_fields=["is_active"])
     end_sessions(user=user)
-    audit.record(actor=by.pk, action="user.suspended", subject=user.pk)
+    audit.record(actor=by.pk if by else None, action="user.suspended", subject=user.pk)
 
 
 @transaction.atomic
-def restore_user(*, user: User, by: User) -> None:
+def restore_user(*, user: User, by: User | None) -> None:
     """Nothing; a suspended user may sign in again. Sessions from before stay over."""
     user.is_active = True
     user.save(update_fields=["is_active"])
-    audit.record(actor=by.pk, action="user.restored", subject=user.pk)
+    audit.record(actor=by.pk if by else None, action="user.restored", subject=user.pk)
 
 
 @transaction.atomic

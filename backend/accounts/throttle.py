@@ -46,13 +46,12 @@ class Limit:
 
 
 # Password; code of an authenticator app or recovery code; code sent by mail (and see PER_CODE); having
-# mail sent; an invitation's code.
+# mail sent.
 KINDS: dict[str, tuple[Limit, ...]] = {
     "password": (Limit(10, QUARTER), Limit(100, STREAK)),
     "factor": (Limit(5, QUARTER), Limit(100, STREAK)),
     "mailed": (Limit(10, QUARTER),),
     "mail": (Limit(5, QUARTER),),
-    "invitation": (Limit(10, QUARTER),),
 }
 PER_CODE = Limit(5, CODE_LIVES)
 
