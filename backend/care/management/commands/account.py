@@ -27,7 +27,8 @@ class Command(MachineCommand):
         if options["email"]:
             found = User.objects.filter(email=options["email"].strip().lower()).first()
         else:
-            found = User.objects.filter(participant__public_id=uuid(options["participant"])).first()
+            id_ = uuid(options["participant"])
+            found = User.objects.filter(participant__public_id=id_).first() if id_ else None
         if found is None:
             raise CommandError("There is no such account.")
         if options["action"] == "suspend":
