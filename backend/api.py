@@ -110,6 +110,29 @@ def cursor_parts(text: str, count: int) -> list[str]:
     return parts
 
 
+def after_key(request: Request) -> int:
+    """The key beyond which a list in the order of keys goes on: 0 at its beginning."""
+    cursor = filter_value(request, "cursor")
+    if cursor is None:
+        return 0
+    (key,) = cursor_parts(cursor, 1)
+    if not (key.isascii() and key.isdecimal() and len(key) < 19):
+        raise bad_cursor()
+    return int(key)
+
+
+def after_instant(request: Request) -> tuple[datetime, UUID] | None:
+    """The instant and id beyond which a list in that order goes on; None at its beginning."""
+    cursor = filter_value(request, "cursor")
+    if cursor is None:
+        return None
+    at, id_ = cursor_parts(cursor, 2)
+    ended_at, ended_with = instant(at), uuid(id_)
+    if ended_at is None or ended_with is None:
+        raise bad_cursor()
+    return ended_at, ended_with
+
+
 def bad_cursor() -> Problem:
     return misfit([Fault("/cursor", "invalid_cursor")])
 
@@ -138,6 +161,33 @@ class IdField(serializers.Field):
 
     def to_representation(self, value: UUID) -> str:
         return str(value)
+
+
+class TextField(serializers.CharField):
+    """A text, as a text: 7 is a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("A text.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole number, as a number: "7" is a text."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("A whole number.", "wrong_type")
+        return super().to_internal_value(data)
+
+
+class TruthField(serializers.BooleanField):
+    """true or false: "yes" is a text."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("true or false.", "wrong_type")
+        return data
 
 
 class AmountField(serializers.DecimalField):

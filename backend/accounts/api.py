@@ -12,7 +12,15 @@ from backend import openapi
 from backend.accounts import queries, services
 from backend.accounts.authentication import SignedInUser
 from backend.accounts.queries import KnownDevice
-from backend.api import View, answer, bad_cursor, checked, cursor_for, cursor_parts, filter_value, limit
+from backend.api import (
+    TextField,
+    View,
+    after_key,
+    answer,
+    checked,
+    cursor_for,
+    limit,
+)
 from backend.api import device as installation_of
 from backend.body import read_json, read_nothing
 from backend.errors import Problem
@@ -22,7 +30,7 @@ from backend.wire import uuid
 class DeviceBody(serializers.Serializer[Any]):
     """What a person calls a device of theirs."""
 
-    name = serializers.CharField(max_length=100)
+    name = TextField(max_length=100)
 
 
 class DeviceSchema(serializers.Serializer[Any]):
@@ -50,12 +58,7 @@ class Devices(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """The devices I have signed in on, first come first."""
-        me, size, after = _me(request), limit(request), 0
-        if cursor := filter_value(request, "cursor"):
-            (key,) = cursor_parts(cursor, 1)
-            if not (key.isascii() and key.isdecimal() and len(key) < 19):
-                raise bad_cursor()
-            after = int(key)
+        me, size, after = _me(request), limit(request), after_key(request)
         found = queries.devices(me, after=after, limit=size + 1)
         seen = found[:size]
         following = cursor_for(str(seen[-1].key)) if len(found) > size else None

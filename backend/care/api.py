@@ -12,13 +12,12 @@ from backend.api import (
     AmountField,
     IdField,
     InstantField,
+    TruthField,
     View,
+    after_key,
     answer,
-    bad_cursor,
     checked,
     cursor_for,
-    cursor_parts,
-    filter_value,
     limit,
 )
 from backend.body import read_json
@@ -56,15 +55,6 @@ class PeopleSchema(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
 
 
-class YesOrNoField(serializers.BooleanField):
-    """A boolean, as a boolean: "yes" is a text."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            raise serializers.ValidationError("true or false.", "wrong_type")
-        return data
-
-
 class DosingSessionBody(serializers.Serializer[Any]):
     """One dosing session, under the id its maker gave it."""
 
@@ -75,7 +65,7 @@ class DosingSessionBody(serializers.Serializer[Any]):
     dose_unit = serializers.ChoiceField(DosingSession.DoseUnit.choices, required=False, allow_null=True)
     route = serializers.ChoiceField(DosingSession.Route.choices, required=False, allow_null=True)
     setting = serializers.ChoiceField(DosingSession.Setting.choices, required=False, allow_null=True)
-    supervised = YesOrNoField(
+    supervised = TruthField(
         required=False, allow_null=True, help_text="Whether somebody was there to look after them."
     )
 
@@ -166,12 +156,7 @@ class Participants(View):
     def get(self, request: Request) -> HttpResponse:
         """Who is in one's care today; for a supervisor or coordinator, everybody in their clinic."""
         access.require_caseload(who(request))
-        size, after = limit(request), 0
-        if cursor := filter_value(request, "cursor"):
-            (key,) = cursor_parts(cursor, 1)
-            if not (key.isascii() and key.isdecimal() and len(key) < 19):
-                raise bad_cursor()
-            after = int(key)
+        size, after = limit(request), after_key(request)
         seen, more = access.caseload(who(request), after=after, limit=size)
         following = cursor_for(str(seen[-1].id)) if more else None
         return answer({"results": [person(s) for s in seen], "next": following})

@@ -31,12 +31,6 @@ NOWHERE = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
-def cora(linden: Clinic) -> Membership:
-    """A coordinator of Ana's clinic."""
-    return join("cora", linden, Role.COORDINATOR)
-
-
-@pytest.fixture
 def astrid(rowan: Clinic) -> Membership:
     """An administrator of another clinic."""
     return join("astrid", rowan, Role.CLINIC_ADMIN)

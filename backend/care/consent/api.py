@@ -14,14 +14,14 @@ from backend import openapi
 from backend.api import (
     IdField,
     InstantField,
+    TextField,
     View,
+    WholeField,
+    after_instant,
     answer,
-    bad_cursor,
     checked,
     cursor_for,
-    cursor_parts,
     device,
-    filter_value,
     limit,
 )
 from backend.body import read_json
@@ -33,7 +33,7 @@ from backend.care.consent.models import Consent, Disclosure
 from backend.care.consent.queries import Stand
 from backend.care.consent.text import LONGEST_HOLD, ConsentText, Stream
 from backend.care.timeline import suggestible_until
-from backend.wire import instant, rfc3339, uuid, zones
+from backend.wire import rfc3339, zones
 
 
 class Strict(serializers.Serializer[Any]):
@@ -42,24 +42,6 @@ class Strict(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and (strange := [name for name in data if name not in self.fields]):
             raise serializers.ValidationError({name: ["No such field."] for name in strange}, "unknown_field")
-        return super().to_internal_value(data)
-
-
-class WholeField(serializers.IntegerField):
-    """A whole number, as a number: "1" is a text."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
-            raise serializers.ValidationError("A whole number.", "wrong_type")
-        return super().to_internal_value(data)
-
-
-class WordField(serializers.CharField):
-    """A text, as a text: 1 is a number."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            raise serializers.ValidationError("A text.", "wrong_type")
         return super().to_internal_value(data)
 
 
@@ -128,11 +110,11 @@ class ConsentBody(serializers.Serializer[Any]):
     id = IdField()
     stream = serializers.ChoiceField([s.value for s in Stream])
     version = WholeField(min_value=1, max_value=9999, required=False, allow_null=True)
-    language = WordField(max_length=8, required=False, allow_null=True)
-    text_hash = WordField(max_length=64, required=False, allow_null=True)
+    language = TextField(max_length=8, required=False, allow_null=True)
+    text_hash = TextField(max_length=64, required=False, allow_null=True)
     decision = serializers.ChoiceField(Consent.Decision.choices)
     decided_at = InstantField()
-    timezone = WordField(required=False, allow_null=True)
+    timezone = TextField(required=False, allow_null=True)
     rules = RulesBody(
         required=False, allow_null=True, help_text="As told in the text; left out: the clinic's of today."
     )
@@ -226,13 +208,7 @@ class MyConsents(View):
     def get(self, request: Request) -> HttpResponse:
         """Every decision of one's own, newest first, and how the streams stand."""
         own = own_participant(who(request), right="consents.read")
-        size, before = limit(request), None
-        if cursor := filter_value(request, "cursor"):
-            at, id_ = cursor_parts(cursor, 2)
-            ended_at, ended_with = instant(at), uuid(id_)
-            if ended_at is None or ended_with is None:
-                raise bad_cursor()
-            before = (ended_at, ended_with)
+        size, before = limit(request), after_instant(request)
         found = queries.decisions(own.id, before=before, limit=size + 1)
         last = found[size - 1] if len(found) > size else None
         stands = queries.stands(own.id)

@@ -19,14 +19,15 @@ from backend.accounts import by_code
 from backend.api import (
     IdField,
     PublicView,
+    TextField,
+    TruthField,
     View,
+    WholeField,
+    after_instant,
     answer,
-    bad_cursor,
     checked,
     cursor_for,
-    cursor_parts,
     device,
-    filter_value,
     limit,
     misfit,
 )
@@ -39,40 +40,13 @@ from backend.care.joining import queries, services, sheet
 from backend.care.joining.models import DEFAULT_DAYS, LONGEST, Invitation
 from backend.care.models import Clinic
 from backend.errors import Fault, Problem, problem_response
-from backend.wire import instant, rfc3339, uuid, zones
+from backend.wire import rfc3339, uuid, zones
 
 # A code for a new phone opens what somebody has written already: it lives shorter.
 DEFAULT_RELINK_DAYS, MOST_RELINK_DAYS = 3, 14
 
 _LONGEST_CODE = 64  # with every way of grouping it
 Found = TypeVar("Found")
-
-
-class TextField(serializers.CharField):
-    """A text, as a text: 7 is a number."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            raise serializers.ValidationError("A text.", "wrong_type")
-        return super().to_internal_value(data)
-
-
-class WholeField(serializers.IntegerField):
-    """A whole number, as a number."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
-            raise serializers.ValidationError("A whole number.", "wrong_type")
-        return super().to_internal_value(data)
-
-
-class TruthField(serializers.BooleanField):
-    """true or false."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            raise serializers.ValidationError("true or false.", "wrong_type")
-        return data
 
 
 class AddressField(serializers.EmailField):
@@ -287,7 +261,7 @@ class Invitations(View):
         places = access.acting_anywhere(who(request), right="invitation.created")
         size = limit(request)
         found = queries.open_invitations(
-            places, user=who(request).id, now=clock(), after=_after(request), limit=size + 1
+            places, user=who(request).id, now=clock(), after=after_instant(request), limit=size + 1
         )
         page = found[:size]
         last = page[-1] if len(found) > size else None
@@ -513,17 +487,6 @@ def _with_code(request: Request, use: Callable[[datetime], HttpResponse | None])
             services.count_wrong_code(client=client, now=now)
             return problem_response(Problem(422, "code_unusable"))
         return used
-
-
-def _after(request: Request) -> tuple[datetime, Any] | None:
-    cursor = filter_value(request, "cursor")
-    if cursor is None:
-        return None
-    at, id_ = cursor_parts(cursor, 2)
-    created_at, key = instant(at), uuid(id_)
-    if created_at is None or key is None:
-        raise bad_cursor()
-    return created_at, key
 
 
 def _invitation(invitation: Invitation) -> dict[str, Any]:

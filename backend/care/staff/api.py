@@ -15,12 +15,10 @@ from backend.api import (
     IdField,
     InstantField,
     View,
+    after_key,
     answer,
-    bad_cursor,
     checked,
     cursor_for,
-    cursor_parts,
-    filter_value,
     limit,
 )
 from backend.audit import services as audit
@@ -178,12 +176,7 @@ def page(
 ) -> tuple[HttpResponse, Sequence[Any]]:
     """A page of what the clinics have in which somebody has that right; and the rows on it."""
     clinics = {a.clinic_id for a in access.acting_anywhere(who(request), right=right)}
-    size, after = limit(request), 0
-    if text := filter_value(request, "cursor"):
-        (key,) = cursor_parts(text, 1)
-        if not (key.isascii() and key.isdecimal() and len(key) < 19):
-            raise bad_cursor()
-        after = int(key)
+    size, after = limit(request), after_key(request)
     found = rows(clinics, after=after, limit=size + 1)
     listed = found[:size]
     following = cursor_for(str(listed[-1].pk)) if len(found) > size else None
