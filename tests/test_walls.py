@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from backend import scope
+from backend.care import access
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.care.services import arrange_cover, start_care
+from backend.errors import Problem
 from scales.library import load_instrument
 from scales.models import Held, Release
 from scales.services import record_waiting
@@ -26,7 +28,7 @@ from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
 from tests.conftest import ClientFor, as_owner, decide, enrol, join, submission
 from tests.scales.test_corrections import correction
-from tests.turns import alternate, as_if_all
+from tests.turns import ThrownError, alternate, as_if_all
 
 # Each table that holds a participant's or a clinic's data, and how its rows say whose.
 OF_PARTICIPANTS = {
@@ -291,6 +293,45 @@ def test_queries_that_forget_whose_rows_they_want_show_nobody_elses(
         assert told_of(ben_client, ana, two_clinics, ids) == {"ben"}
     with connection.execute_wrapper(as_if_all_without_the_wall):
         assert told_of(ana_client, ana, two_clinics, ids) == {"ana", "ben", "cleo"}, "this test has no teeth"
+
+
+def test_whoever_is_refused_at_the_door_sees_nothing_behind_it(
+    ana: Participant, theo: Membership, nothing_set: None
+) -> None:
+    reader = access.Person(
+        id=theo.user_id,
+        email=None,
+        second_factor=True,
+        staff=True,
+        wants_second_factor=True,
+        participant=None,
+    )
+
+    with transaction.atomic(), pytest.raises(Problem, match="not_found"):
+        access.participant(reader, str(ana.public_id), right="administrations.read")
+    assert rows("care_participant", "id") == set()
+    with scope.everything():
+        start_care(participant=ana, therapist=theo, started_at=ana.enrolled_at)
+    with transaction.atomic():
+        access.participant(reader, str(ana.public_id), right="administrations.read")
+        assert rows("care_participant", "id") == {ana.pk}
+
+
+def test_a_fault_of_ours_undoes_what_was_written(ana: Participant, client_for: ClientFor) -> None:
+    client = client_for(ana)
+    client.raise_request_exception = False
+
+    def break_after_writing(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        done = execute(sql, params, many, context)
+        if "INSERT INTO scales_administration" in sql:
+            raise ThrownError
+        return done
+
+    with connection.execute_wrapper(break_after_writing):
+        answer = client.post("/api/v1/administrations", submission(), content_type="application/json")
+
+    assert answer.status_code == 500
+    assert rows("scales_administration", "id") == set()
 
 
 def test_jobs_find_their_work_with_nothing_in_sight(
