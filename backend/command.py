@@ -1,5 +1,6 @@
 """What every command that changes people shares: the one way in for somebody who is at the machine."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -8,12 +9,12 @@ from backend import scope
 from backend.errors import CODES, Problem
 
 
-class MachineCommand(BaseCommand):
+class MachineCommand(BaseCommand, ABC):
     """A command in one transaction that sees everything: whoever can run it has the database too."""
 
+    @abstractmethod
     def act(self, options: dict[str, Any]) -> None:
         """Nothing; the command did what it is for."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

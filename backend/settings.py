@@ -167,7 +167,6 @@ SESSION_COOKIE_AGE = 200 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = urlsplit(PUBLIC_URL).scheme == "https"
 CSRF_COOKIE_HTTPONLY, CSRF_COOKIE_SAMESITE = True, "Strict"
 SESSION_SAVE_EVERY_REQUEST = False
-MFA_TOTP_ISSUER = "Selfkind"
 
 # Without a mail server, messages are kept as files: a code can still be read by the operator.
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
