@@ -30,7 +30,7 @@ def refuse_without_wall(**_: object) -> None:
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["scales", "backend.accounts"])
+app.autodiscover_tasks(["scales", "backend.accounts", "backend.care"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -48,6 +48,11 @@ app.conf.update(
             "task": "scales.tasks.record_waiting",
             "schedule": 60.0,
             "options": {"expires": 60.0},
+        },
+        "reads": {
+            "task": "backend.care.tasks.watch_reads",
+            "schedule": 30.0,
+            "options": {"expires": 30.0},
         },
         "sessions": {
             "task": "backend.accounts.tasks.clear_expired_sessions",

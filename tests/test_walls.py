@@ -83,6 +83,7 @@ SEE_EVERYTHING = {
     "backend/care/management/commands/clinic.py",
     "backend/care/joining/api.py",
     "backend/care/management/commands/consents.py",
+    "backend/care/services.py",
     "backend/command.py",
     "backend/demo/management/commands/demo.py",
     "backend/operators/admin.py",

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -23,7 +24,10 @@ class Entry(models.Model):
     request = models.UUIDField(null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["participant", "-at"], name="audit_of_a_participant")]
+        indexes: ClassVar = [
+            models.Index(fields=["participant", "-at"], name="audit_of_a_participant"),
+            BrinIndex(fields=["at"], name="audit_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} at {self.at}"

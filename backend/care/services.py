@@ -1,12 +1,14 @@
 """What happens to people and their dosing sessions. `actor` is the user who did it: None at the machine."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+import structlog
+from django.db import IntegrityError, connection, transaction
 
+from backend import scope
 from backend.accounts.models import User
 from backend.audit import services as audit
 from backend.care import queries
@@ -17,8 +19,36 @@ from backend.care.roles import Role
 from backend.changes import services as changes
 from backend.errors import Problem
 
+log = structlog.get_logger()
+
 # What makes two dosing sessions of one id the same; a field left out equals null.
 _SESSION_CONTENT = ("started_at", "substance", "dose", "dose_unit", "route", "setting", "supervised")
+
+
+# More people than anybody sees in an hour of work: a stolen sign-in, or somebody who reads through a clinic.
+MANY_PEOPLE = 60
+_LOOKED = """
+SELECT e.actor, count(DISTINCT e.participant) FROM audit_entry e
+WHERE e.at > %(since)s AND e.actor IS NOT NULL AND e.action LIKE '%%.read' AND e.action <> 'caseload.read'
+    AND NOT EXISTS (SELECT FROM audit_entry n
+        WHERE n.actor = e.actor AND n.action = 'reads.many' AND n.at > %(since)s)
+GROUP BY e.actor HAVING count(DISTINCT e.participant) > %(many)s ORDER BY e.actor
+"""
+
+
+def note_many_reads(*, now: datetime) -> int:
+    """How many users were newly found to have looked at more than MANY_PEOPLE people within the hour.
+
+    Each leaves an audit row `reads.many` with the number, and a line in the log: nobody is shut out by it,
+    since somebody may be covering for a whole clinic.
+    """
+    with scope.everything(), connection.cursor() as cursor:
+        cursor.execute(_LOOKED, {"since": now - timedelta(hours=1), "many": MANY_PEOPLE})
+        found = cursor.fetchall()
+        for actor, people in found:
+            audit.record(actor=actor, action="reads.many", subject=people)
+            log.warning("reads_many", user=actor, people=people)
+    return len(found)
 
 
 def create_clinic(*, name: str, second_factor: bool = True) -> Clinic:
