@@ -17,7 +17,6 @@ import threading
 import types
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -25,8 +24,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-# The id of the request at hand, for every line written while it is answered.
-request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+from backend.origin import request_id
 
 WITHHELD = "withheld"
 _CODE = re.compile(r"[A-Za-z0-9_.,:;/<>()+=*\[\]-]{0,200}", re.ASCII)

@@ -15,9 +15,10 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
+from backend import origin
 from backend.body import read_object_or_nothing
 from backend.errors import Problem, problem_for, problem_response
-from backend.logs import request_id
+from backend.wire import uuid
 
 log = structlog.get_logger()
 
@@ -44,7 +45,8 @@ class RequestMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = perf_counter()
         reference = str(uuid4())
-        request_id.set(reference)
+        origin.request_id.set(reference)
+        origin.device.set(uuid(request.META.get("HTTP_X_DEVICE")))
         problem = _refused(request, self.proxies)
         response = problem_response(problem) if problem else self.get_response(request)
         headers = response.headers
@@ -64,7 +66,8 @@ class RequestMiddleware:
             ms=round((perf_counter() - started) * 1000, 2),
             user=_user_id(request),
         )
-        request_id.set(None)
+        origin.request_id.set(None)
+        origin.device.set(None)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:

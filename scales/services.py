@@ -18,7 +18,7 @@ from backend.audit import services as audit
 from backend.care import access
 from backend.care.access import SeenParticipant
 from backend.changes import services as changes
-from backend.logs import request_id
+from backend.origin import request_id
 from scales import change, queries, scoring, wire
 from scales import entry as entries
 from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
@@ -84,7 +84,8 @@ WITH recorded AS (
     {changes.INSERT} SELECT %(participant)s, 'administration', id FROM recorded
 ), audited AS (
     {audit.INSERT}
-    SELECT %(user)s, 'administration.recorded', %(participant)s, %(clinic)s, %(id)s, %(request)s FROM recorded
+    SELECT %(user)s, 'administration.recorded', %(participant)s, %(clinic)s, %(id)s, %(request)s, %(device)s
+    FROM recorded
 ), trend AS (
     INSERT INTO scales_trend AS t (participant_id, instrument_code)
     SELECT %(participant)s, %(code)s FROM recorded
@@ -104,7 +105,8 @@ WITH kept AS (
     RETURNING id
 )
 {audit.INSERT}
-SELECT %(user)s, 'administration.quarantined', %(participant)s, %(clinic)s, id, %(request)s FROM kept
+SELECT %(user)s, 'administration.quarantined', %(participant)s, %(clinic)s, id, %(request)s, %(device)s
+FROM kept
 """
 
 

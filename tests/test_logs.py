@@ -11,7 +11,8 @@ import psycopg
 import pytest
 import structlog
 
-from backend.logs import Lines, request_id
+from backend.logs import Lines
+from backend.origin import request_id
 
 CANARY = "canary-91d3be04"
 log = structlog.get_logger()

@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 
 
 class Entry(models.Model):
-    """Who (actor) did what (action) to whose data (participant), when, in which request.
+    """Who (actor) did what (action) to whose data (participant), when, in which request, from which
+    device.
 
     Ids are bare numbers, no foreign keys: an entry outlives what it speaks of, and the ground
     floor knows nothing of the floors above. Rows are written unchained, in the transaction of
@@ -22,6 +23,9 @@ class Entry(models.Model):
     clinic = models.BigIntegerField(null=True)
     subject = models.CharField(max_length=64, default="")
     request = models.UUIDField(null=True)
+    # The installation that sent the request; and why somebody was let through who usually is not.
+    device = models.UUIDField(null=True)
+    why = models.CharField(max_length=16, default="", db_default="")
 
     class Meta:
         indexes: ClassVar = [

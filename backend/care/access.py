@@ -23,7 +23,7 @@ from backend.audit import services as audit
 from backend.care import roles
 from backend.care.models import CareRelationship, Cover, Membership
 from backend.errors import Fault, Problem
-from backend.logs import request_id
+from backend.origin import device, request_id
 from backend.wire import uuid
 
 _FIELDS = (
@@ -36,7 +36,7 @@ _FIELDS = (
 _LEAVE_A_ROW = f"""
 WITH recorded AS (
     {audit.INSERT}
-    VALUES (%(actor)s, %(action)s, %(participant)s, %(clinic)s, '', %(request)s)
+    VALUES (%(actor)s, %(action)s, %(participant)s, %(clinic)s, '', %(request)s, %(device)s)
 )
 SELECT {scope.SET_PARTICIPANTS.replace("%s", "%(shown)s")}
 """
@@ -133,6 +133,7 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
                     "participant": seen.id,
                     "clinic": seen.clinic_id,
                     "request": request_id.get(),
+                    "device": device.get(),
                     "shown": scope.listed([seen.id] if let_through else []),
                 },
             )

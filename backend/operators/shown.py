@@ -155,7 +155,7 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             participant="participant",
         ),
         "audit.Entry": Shown(
-            ("id", "at", "actor", "action", "participant", "clinic", "subject", "request"),
+            ("id", "at", "actor", "action", "participant", "clinic", "subject", "request", "device", "why"),
             participant="participant",
             clinic="clinic",
             heading="Audit entries",

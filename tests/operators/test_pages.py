@@ -100,6 +100,7 @@ TEXTS = {
     "changes.Change.kind": "a code of ours",
     "audit.Entry.action": "a code of ours",
     "audit.Entry.subject": "ids and codes of ours",
+    "audit.Entry.why": "a code of ours",
 }
 CANARY = "canary"
 

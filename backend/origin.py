@@ -1,0 +1,7 @@
+"""Where what is done now comes from: which request, and which installation of an app sent it."""
+
+from contextvars import ContextVar
+from uuid import UUID
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+device: ContextVar[UUID | None] = ContextVar("device", default=None)
