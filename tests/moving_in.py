@@ -1,4 +1,4 @@
-"""People for the canary hunt, as JSON: `python -m tests.moving_in PEOPLE SIGNING_IN PREFIX`, beside a stack."""
+"""People for the canary hunt, as JSON: `python -m tests.moving_in PEOPLE SIGNING_IN PREFIX`."""
 
 import json
 import secrets
