@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "backend.care",
     "scales",
     "backend.demo",
+    "backend.rights",
 ]
 
 MIDDLEWARE = [
