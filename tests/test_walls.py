@@ -93,6 +93,7 @@ SEE_EVERYTHING = {
     "backend/proof/services.py",
     "backend/proof/verify.py",
     "backend/demo/management/commands/demo.py",
+    "backend/keys/management/commands/keys.py",
     "backend/operators/admin.py",
     "scales/services.py",
     "scales/trends.py",
