@@ -17,6 +17,8 @@ COPY backend ./backend
 COPY integration ./integration
 COPY scales ./scales
 RUN python -m compileall -q backend integration scales
+# A volume mounted here is the account's own from its first start on.
+RUN install --directory --owner=10001 --group=10001 --mode=700 /var/lib/selfkind/anchors
 USER 10001:10001
 EXPOSE 8000
 

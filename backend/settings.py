@@ -45,6 +45,8 @@ SECRET_KEY = _secret_key()
 KEY_STORE = os.environ.get("KEY_STORE") or str(STATE / "keys")
 KEY_STORE_CLASS = os.environ.get("KEY_STORE_CLASS") or "backend.keys.files.FileStore"
 MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(STATE / "master-key")
+# Where the heads of the audit's chains are kept outside the database: a file that only grows.
+AUDIT_ANCHORS = os.environ.get("AUDIT_ANCHORS") or str(STATE / "audit-anchors" / "anchors.jsonl")
 DEBUG = False
 PUBLIC_URL = os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
 # Who runs this server, as somebody about to join is told.
@@ -74,6 +76,7 @@ INSTALLED_APPS = [
     "backend.accounts",
     "backend.care",
     "scales",
+    "backend.proof",
     "backend.demo",
     "backend.rights",
 ]

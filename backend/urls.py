@@ -12,6 +12,7 @@ from backend.care.joining import api as joining
 from backend.care.staff import api as staff
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
+from backend.proof import api as proof
 from backend.schema import Schema
 from scales import api as scales
 
@@ -51,6 +52,7 @@ api: list[URLPattern | URLResolver] = [
     path("covers", staff.Covers.as_view()),
     path("covers/<str:cover>/end", staff.EndCover.as_view()),
     path("caseloads/<str:membership>/hand-over", staff.HandOver.as_view()),
+    path("audit-entries", proof.AuditEntries.as_view()),
     path("instruments", scales.Instruments.as_view()),
     path("instruments/<str:code>", scales.NewestInstrument.as_view()),
     path("instruments/<str:code>/versions/<str:version>", scales.InstrumentVersion.as_view()),

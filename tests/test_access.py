@@ -186,6 +186,7 @@ TABLE = {
     "POST api/v1/covers": clinic_wide("care.managed", 201),
     "POST api/v1/covers/<str:cover>/end": clinic_wide("care.managed"),
     "POST api/v1/caseloads/<str:membership>/hand-over": clinic_wide("care.managed"),
+    "GET api/v1/audit-entries": clinic_wide("audit.read"),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
     "GET welcome": PUBLIC,
@@ -327,6 +328,7 @@ SHOWS = {
     "POST api/v1/covers": dict.fromkeys(("cora", "adam"), '"ended_at":"9000-01-01T00:00:00+00:00"'),
     "POST api/v1/covers/<str:cover>/end": dict.fromkeys(("cora", "adam"), '"ended_at":"2'),
     "POST api/v1/caseloads/<str:membership>/hand-over": dict.fromkeys(("cora", "adam"), '{"moved":0}'),
+    "GET api/v1/audit-entries": {"adam": '"action":"audit.read","participant":null'},
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
     "GET welcome": dict.fromkeys(ROLES, "<h1>"),
@@ -411,6 +413,7 @@ class World:
             .replace("<uidb64>/<token>", "MQ/no-such-link")
         )
         query = "?instrument=scs-26" if route.endswith("trends") else ""
+        query = f"?member={self.staff['adam']}" if route.endswith("audit-entries") else query
         data = orjson.dumps(body_for(row, self.staff)) if body is None else body
         return self.clients[role].generic(method, f"/{address}{query}", data, "application/json")
 
@@ -524,6 +527,7 @@ def world(
         "thea": thea,
         "theo": theo,
         "cass": cass,
+        "adam": adam,
         "ben": ben,
         "care": theas_care,
         "cover": cover,
@@ -534,9 +538,9 @@ def world(
 
 
 def contents() -> dict[str, str]:
-    """A fingerprint of every table but the audit's."""
+    """A fingerprint of every table but the audit's, and what tells its sealer of a new entry."""
     with connection.cursor() as cursor:
-        tables = sorted(set(connection.introspection.table_names(cursor)) - {"audit_entry"})
+        tables = sorted(set(connection.introspection.table_names(cursor)) - {"audit_entry", "audit_pending"})
         each = (
             f"SELECT '{table}', coalesce(md5(string_agg(t::text, '\n' ORDER BY t::text)), '') FROM {table} t"
             for table in tables

@@ -90,7 +90,8 @@ ASKED = [
     (person, label)
     for label in OPERATIONS
     for person in ("ana", "thea", "adam", "anonymous")
-    if person != "adam" or any(route in label for route in (*STAFF, "/invitations", "/relink"))
+    if person != "adam"
+    or any(route in label for route in (*STAFF, "/invitations", "/relink", "/audit-entries"))
 ]
 
 

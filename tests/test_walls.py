@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backend import scope
+from backend.audit.sealing import seal_all
 from backend.care import access
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
@@ -49,6 +50,7 @@ OF_PARTICIPANTS = {
     "scales_trend": "participant_id",
 }
 OF_CLINICS = {
+    "audit_seal": "chain",
     "care_carerelationship": "clinic_id",
     "care_clinic": "id",
     "care_cover": "clinic_id",
@@ -65,6 +67,7 @@ OPEN = {
     "accounts_outgoingmail",
     "accounts_tokenfamily",
     "accounts_user",
+    "audit_pending",
     "auth_group",
     "auth_group_permissions",
     "auth_permission",
@@ -85,6 +88,10 @@ SEE_EVERYTHING = {
     "backend/care/management/commands/consents.py",
     "backend/care/services.py",
     "backend/command.py",
+    "backend/audit/sealing.py",
+    "backend/proof/management/commands/audit.py",
+    "backend/proof/services.py",
+    "backend/proof/verify.py",
     "backend/demo/management/commands/demo.py",
     "backend/keys/management/commands/keys.py",
     "backend/operators/admin.py",
@@ -137,6 +144,7 @@ def two_clinics(
         Held.objects.create(**of, revision=1, scores=[], answer="{}", release_at=timezone.now())
         Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())
     compute_behind(now=timezone.now())
+    seal_all()
     return people
 
 

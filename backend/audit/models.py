@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
@@ -31,7 +32,42 @@ class Entry(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["participant", "-at"], name="audit_of_a_participant"),
             BrinIndex(fields=["at"], name="audit_by_time"),
+            models.Index(fields=["actor", "at"], name="audit_of_an_actor"),
         ]
 
     def __str__(self) -> str:
         return f"{self.action} at {self.at}"
+
+
+class Pending(models.Model):
+    """An entry that no seal holds yet. A trigger puts it here as it is written."""
+
+    entry = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"entry {self.entry} waits"
+
+
+class Seal(models.Model):
+    """One link of a chain: these entries, in this order, after the link before.
+
+    A clinic's entries are a chain, and those of no clinic are chain 0. `hash` is over what
+    `canonical.seal_hash` says, under that layout of bytes; `total` counts the chain's entries up to here.
+    """
+
+    chain = models.BigIntegerField()
+    number = models.BigIntegerField()
+    layout = models.SmallIntegerField()
+    entries = ArrayField(models.BigIntegerField())
+    total = models.BigIntegerField()
+    sealed_at = models.DateTimeField()
+    previous = models.BinaryField()
+    hash = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["chain", "number"], name="audit_seal_never_forks")
+        ]
+
+    def __str__(self) -> str:
+        return f"seal {self.number} of chain {self.chain}"

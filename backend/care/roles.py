@@ -63,6 +63,8 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "recovery_codes.made": {P: OWN},
         "staff.managed": {A: CLINIC},
         "care.managed": {C: CLINIC, A: CLINIC},
+        # What colleagues saw and did in the clinic.
+        "audit.read": {A: CLINIC},
     }
 )
 

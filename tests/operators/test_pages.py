@@ -65,6 +65,8 @@ UNSEEN = {
     "accounts.OutgoingMail",
     "accounts.TokenFamily",
     "admin.LogEntry",
+    "audit.Pending",
+    "audit.Seal",
     "care.CodeGuess",
     "care.Disclosure",
     "care.RecoveryCode",
