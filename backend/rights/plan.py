@@ -50,6 +50,8 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "audit.Entry": Whose(
             participant="participant", kept="numbers only; that somebody looked is not theirs to undo"
         ),
+        "audit.Pending": Whose(nobodys="which entries wait for the sealer"),
+        "audit.Seal": Whose(nobodys="hashes over entries"),
         "changes.Change": Whose(participant="participant"),
         "care.Clinic": Whose(nobodys=CLINICS),
         "care.Membership": Whose(nobodys=STAFFS),
