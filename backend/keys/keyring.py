@@ -47,8 +47,16 @@ class Keyring:
         """
         record = self.store.get(holder.id)
         if record is None:
-            record = self.store.change(holder.id, lambda before: before or self._first(holder))
-            made()
+            new = False
+
+            def first(before: Record | None) -> Record:
+                nonlocal new
+                new = before is None
+                return before or self._first(holder)
+
+            self.store.change(holder.id, first)
+            if new:
+                made()
             # From what lies on disk, as every later reader will.
             record = self._known(holder.id)
         self._living(record)

@@ -17,13 +17,9 @@ def test_the_service_opens_what_it_wrapped_for_that_holder_and_version_alone() -
 
     assert wrapping.unwrap(wrapped, master=MASTER, holder=HOLDER, version=2) == KEY
     assert KEY not in wrapped
-    for wrong in (
-        {"master": bytes(32)},
-        {"holder": OTHER},
-        {"version": 1},
-    ):
+    for master, holder, version in ((bytes(32), HOLDER, 2), (MASTER, OTHER, 2), (MASTER, HOLDER, 1)):
         with pytest.raises(CannotOpen):
-            wrapping.unwrap(wrapped, **{"master": MASTER, "holder": HOLDER, "version": 2, **wrong})
+            wrapping.unwrap(wrapped, master=master, holder=holder, version=version)
     with pytest.raises(CannotOpen):
         wrapping.unwrap(wrapped[:-1], master=MASTER, holder=HOLDER, version=2)
     with pytest.raises(CannotOpen):
@@ -33,15 +29,15 @@ def test_the_service_opens_what_it_wrapped_for_that_holder_and_version_alone() -
 def test_the_recovery_key_opens_what_was_wrapped_to_its_public_half() -> None:
     public = wrapping.public_bytes(RECOVERY)
     wrapped = wrapping.wrap_for_recovery(KEY, public=public, holder=HOLDER, version=2)
-    about = {"private": RECOVERY, "holder": HOLDER, "version": 2}
 
-    assert wrapping.unwrap_for_recovery(wrapped, **about) == KEY
+    assert wrapping.unwrap_for_recovery(wrapped, private=RECOVERY, holder=HOLDER, version=2) == KEY
     assert wrapped != wrapping.wrap_for_recovery(KEY, public=public, holder=HOLDER, version=2)
-    for wrong in ({"private": wrapping.new_recovery_key()}, {"holder": OTHER}, {"version": 3}):
+    another = wrapping.new_recovery_key()
+    for private, holder, version in ((another, HOLDER, 2), (RECOVERY, OTHER, 2), (RECOVERY, HOLDER, 3)):
         with pytest.raises(CannotOpen):
-            wrapping.unwrap_for_recovery(wrapped, **{**about, **wrong})
+            wrapping.unwrap_for_recovery(wrapped, private=private, holder=holder, version=version)
     with pytest.raises(CannotOpen):
-        wrapping.unwrap_for_recovery(wrapped[1:], **about)
+        wrapping.unwrap_for_recovery(wrapped[1:], private=RECOVERY, holder=HOLDER, version=2)
 
 
 def test_a_recovery_key_is_read_as_it_was_written_however_it_is_typed() -> None:
