@@ -31,7 +31,6 @@ from backend.keys.ring import keyring
 PAUSE = 5.0  # seconds
 _BEGAN, _TURNED, _ENDED = "keys.rotation_began", "keys.rotation_turned", "keys.rotation_ended"
 _LOCK = 0x6B657973  # "keys"
-_LOCK_PATIENCE = 10.0
 _LOOKED_AT, _AT_ONCE = 1000, 100
 Say = Callable[[str], None]
 Item = TypeVar("Item")
@@ -43,20 +42,20 @@ class AlreadyRunning(Exception):
 
 @dataclass
 class _Resealed:
-    """How many values were sealed anew, and whose values there are that do not open."""
+    """How many values were sealed anew, and which (column and row) do not open, and whose those are."""
 
     values: int = 0
-    unreadable: int = 0
+    unreadable: set[tuple[str, Any]] = field(default_factory=set)
     stuck: set[UUID] = field(default_factory=set)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(patience: float = 10.0) -> Iterator[None]:
     """Nothing; nobody else turns keys over meanwhile. Raises AlreadyRunning.
 
     Whoever was killed loses the lock with their connection, which may take the database a moment to see.
     """
-    deadline = time.monotonic() + _LOCK_PATIENCE
+    deadline = time.monotonic() + patience
     while not _one("SELECT pg_try_advisory_lock(%s)", [_LOCK]):
         if time.monotonic() > deadline:
             raise AlreadyRunning
@@ -97,26 +96,31 @@ def rotate_data_keys(*, say: Say, pause: float = PAUSE) -> int:
     keyring().forget_older_of({holder for holder, _ in through})
     _note(_ENDED)
     say(f"{len(through)} people's older data keys are gone.")
-    return done.unreadable
+    return len(done.unreadable)
 
 
 def _reseal(done: _Resealed, say: Say) -> None:
     """Nothing; of those whose keys turn over, every value is under the newest, but for the stuck."""
     current = {holder: envelope.header(record.current) for holder, record in keyring().turning().items()}
     for column in sealed_fields():
-        looked_at, before = 0, done.values
+        name, looked_at, before = _name(column), 0, done.values
         for rows in _pages(column):
-            looked_at += len(rows)
             behind = [
                 row["pk"]
                 for row in rows
-                if row[column.holder] not in done.stuck
+                if (name, row["pk"]) not in done.unreadable
                 and bytes(row["header"]) != current.get(row[column.holder], bytes(row["header"]))
             ]
             for some in _sliced(behind, _AT_ONCE):
                 _reseal_some(column, some, done)
-            name = f"{column.model._meta.db_table}.{column.attname}"
-            say(f"{name}: {looked_at} values looked at, {done.values - before} sealed anew.")
+            looked_at += len(rows)
+            if looked_at % _LOOKED_AT == 0:
+                say(f"{name}: {looked_at} values looked at so far.")
+        say(f"{name}: {looked_at} values looked at, {done.values - before} sealed anew.")
+
+
+def _name(column: SealedField) -> str:
+    return f"{column.model._meta.db_table}.{column.attname}"
 
 
 def _pages(column: SealedField) -> Iterator[list[dict[str, Any]]]:
@@ -151,7 +155,7 @@ def _reseal_some(column: SealedField, keys: Sequence[Any], done: _Resealed) -> N
             try:
                 swaps.append((sealing.seal_bytes(sealing.unseal_bytes(old, place), place), row["pk"], old))
             except sealing.Unreadable:
-                done.unreadable += 1
+                done.unreadable.add((_name(column), row["pk"]))
                 done.stuck.add(holder.id)
             except sealing.Destroyed:
                 continue
