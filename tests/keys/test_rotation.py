@@ -1,4 +1,4 @@
-"""Data keys turn over while others write and read, and killed at any moment; nothing is lost or left behind."""
+"""Data keys turn over while others write and read, killed at any moment; nothing is lost or left behind."""
 
 import threading
 from collections.abc import Callable
