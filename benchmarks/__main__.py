@@ -220,6 +220,7 @@ class Bench:
             "clinic": str(self.people[0]["clinic"]),
             "user": str(self.people[0]["user"]),
             "request": literal(str(uuid4())),
+            "fingerprint": "''",
         }
         template = SCRIPT.read_text().replace("{{first}}", str(min(ids))).replace("{{last}}", str(max(ids)))
         return template.replace("{{record}}", self.record % values)

@@ -118,7 +118,7 @@ class Administrations(View):
             200: schemas.Administration,
             201: schemas.Administration,
             202: schemas.KeptAdministration,
-            **openapi.errors(400, 401, 403, 409, 413, 415, 422),
+            **openapi.errors(400, 401, 403, 409, 410, 413, 415, 422),
         },
         tags=["administrations"],
     )
@@ -143,7 +143,7 @@ class OneAdministration(View):
     """`GET /administrations/{id}`"""
 
     @extend_schema(
-        responses={200: schemas.AdministrationWithRevisions, **openapi.errors(401, 404)},
+        responses={200: schemas.AdministrationWithRevisions, **openapi.errors(401, 404, 409, 410)},
         tags=["administrations"],
     )
     def get(self, request: Request, administration: str) -> HttpResponse:
@@ -159,7 +159,7 @@ class OneAdministration(View):
             raise Problem(404, "not_found") from refused
         held_at = queries.held_from(seen, who(request).id, timezone.now())
         held = queries.held_revisions(id_, held_at=held_at) if held_at else {}
-        return answer(wire.with_revisions(*queries.revisions(id_), held))
+        return answer(wire.with_revisions(*queries.revisions(id_, seen.holder), held))
 
 
 class Corrections(View):
@@ -172,7 +172,7 @@ class Corrections(View):
         responses={
             200: schemas.CurrentAdministration,
             201: schemas.CurrentAdministration,
-            **openapi.errors(400, 401, 403, 404, 409, 413, 415, 422),
+            **openapi.errors(400, 401, 403, 404, 409, 410, 413, 415, 422),
         },
         tags=["administrations"],
     )

@@ -94,6 +94,7 @@ SEE_EVERYTHING = {
     "backend/proof/verify.py",
     "backend/demo/management/commands/demo.py",
     "backend/keys/management/commands/keys.py",
+    "backend/keys/rotation.py",
     "backend/operators/admin.py",
     "scales/services.py",
     "scales/trends.py",

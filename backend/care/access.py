@@ -23,6 +23,7 @@ from backend.audit import services as audit
 from backend.care import roles
 from backend.care.models import CareRelationship, Cover, Membership
 from backend.errors import Fault, Problem
+from backend.keys.envelope import Holder
 from backend.origin import device, request_id
 from backend.wire import uuid
 
@@ -56,6 +57,11 @@ class SeenParticipant:
     timezone: str
     enrolled_at: datetime
     user_id: int | None
+
+    @property
+    def holder(self) -> Holder:
+        """Whose key what they wrote is sealed under."""
+        return Holder(self.public_id, self.clinic_id)
 
 
 @dataclass(frozen=True, slots=True)
