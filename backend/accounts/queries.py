@@ -6,7 +6,8 @@ from datetime import date
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
-from django.db.models import Exists, F, FilteredRelation, OuterRef, Q, QuerySet
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from backend.accounts import addresses
@@ -25,18 +26,20 @@ class KnownAs:
 
 def known_as(users: Collection[int]) -> dict[int, KnownAs]:
     """How each of these users is reached and called, in one statement. Raises Unreadable."""
-    own = FilteredRelation("addresses", condition=Q(addresses__lookup=F("email")))
     called = sealed(User, "name")
-    rows = User.objects.annotate(own=own).filter(pk__in=users)
-    return {
-        user: KnownAs(
-            email=None if address is None else addresses.opened(key, hidden, address),
-            name=None if name is None else called.unseal(bytes(name), row=user, holder=Holder(key)),
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT u.id, u.key, u.name, a.lookup, a.sealed FROM accounts_user u LEFT JOIN accounts_address a"
+            " ON a.user_id = u.id AND a.lookup = u.email WHERE u.id = ANY(%s)",
+            [list(users)],
         )
-        for user, key, name, hidden, address in rows.values_list(
-            "pk", "key", "name", "own__lookup", "own__sealed"
-        )
-    }
+        return {
+            user: KnownAs(
+                email=None if address is None else addresses.opened(key, hidden, address),
+                name=None if name is None else called.unseal(name, row=user, holder=Holder(key)),
+            )
+            for user, key, name, hidden, address in cursor.fetchall()
+        }
 
 
 @dataclass(frozen=True, slots=True)
