@@ -43,6 +43,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "account.EmailConfirmation": Whose(user="email_address__user_id"),
         "mfa.Authenticator": Whose(user="user_id"),
         "accounts.User": Whose(user="id"),
+        "accounts.Address": Whose(user="user_id"),
         "accounts.Device": Whose(user="user_id"),
         "accounts.TokenFamily": Whose(user="user_id"),
         "accounts.Guess": Whose(nobodys="keyed hashes, gone after 90 days"),

@@ -164,7 +164,7 @@ SEALED = [
 ]
 
 
-@pytest.mark.parametrize(("table", "column"), {(table, column) for table, column, _ in SEALED})
+@pytest.mark.parametrize(("table", "column"), sorted({(table, column) for table, column, _ in SEALED}))
 def test_what_is_sealed_can_be_sealed_anew_under_a_newer_key(written: None, table: str, column: str) -> None:
     _, after = resealed(table, column)
 
