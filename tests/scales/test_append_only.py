@@ -175,7 +175,7 @@ def test_what_is_sealed_can_be_sealed_anew_under_a_newer_key(written: None, tabl
         assert cursor.fetchall() == [(after,)]
 
 
-@pytest.mark.parametrize(("table", "column"), {(table, column) for table, column, _ in SEALED})
+@pytest.mark.parametrize(("table", "column"), sorted({(table, column) for table, column, _ in SEALED}))
 def test_what_is_sealed_can_be_put_to_no_other_use(written: None, table: str, column: str) -> None:
     before, after = resealed(table, column)
     version = int.from_bytes(before[1:5])
