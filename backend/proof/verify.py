@@ -231,8 +231,9 @@ SELECT s.id, s.chain, s.number, s.layout, s.entries, s.total,
 FROM audit_seal s ORDER BY s.id
 """
 _ENTRIES = f"""
-SELECT {ENTRY} FROM audit_seal s CROSS JOIN LATERAL unnest(s.entries) WITH ORDINALITY held (entry, place)
-LEFT JOIN audit_entry e ON e.id = held.entry ORDER BY s.id, held.place
+SELECT entry.* FROM audit_seal s CROSS JOIN LATERAL unnest(s.entries) WITH ORDINALITY held (entry, place)
+LEFT JOIN LATERAL (SELECT {ENTRY} FROM audit_entry e WHERE e.id = held.entry OFFSET 0) entry ON true
+ORDER BY s.id, held.place
 """
 
 _GONE = (None,) * len(canonical.COLUMNS)
