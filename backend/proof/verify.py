@@ -91,11 +91,11 @@ class Verdict:
 def verify(*, trusted: Collection[bytes] = (), seen: Collection[tuple[int, str]] = ()) -> Verdict:
     """The verdict on database and anchors as they are at this moment, while the product runs on.
 
-    `trusted`: public keys that anchors may be signed with beside the installation's own. `seen`: anchors
-    (number, hash) that somebody has kept a note of.
+    `trusted`: the public keys that anchors may be signed with, where that is not the installation's own
+    alone. `seen`: anchors (number, hash) that somebody has kept a note of.
     """
     with _at_one_moment() as found:
-        return examine(found, trusted={signing.public_key(), *trusted}, seen=seen)
+        return examine(found, trusted=trusted or {signing.public_key()}, seen=seen)
 
 
 def examine(

@@ -33,7 +33,7 @@ from tests.conftest import Copy, as_owner
 from tests.proof.dump import back_and_forth
 from tests.proof.tampering import DATABASE, as_lines, edit_anchor, run
 from tests.proof.trail import file_lines, fill, write
-from tests.running import ROOT, Stack, eventually, stack
+from tests.running import ROOT, SERVERS, Stack, eventually, stack
 
 SEED = int(os.environ.get("SEED") or time.time())
 EACH = 100
@@ -110,7 +110,8 @@ def running(place: Path) -> Any:
 
 def test_eight_writers_beside_the_shipped_sealer(running: Stack, say: Say) -> None:
     """As shipped: PostgreSQL flushes each commit, beat wakes the worker, the worker seals and anchors."""
-    env = {**os.environ, **running_environment(running.state), "STATE": str(running.state)}
+    own = {name: value for name, value in os.environ.items() if name not in SERVERS}
+    env = {**own, **running_environment(running.state), "STATE": str(running.state)}
     address = env["DATABASE_URL"]
     began = time.monotonic()
 
