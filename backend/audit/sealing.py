@@ -26,6 +26,13 @@ _AT = f"CASE WHEN isfinite(e.at) THEN {MICROSECONDS.format('e.at')} END"
 ENTRY = ", ".join(_AT if column == "at" else f"e.{column}" for column in canonical.COLUMNS)
 """An entry's columns as `canonical` packs them, of `audit_entry e`."""
 
+# OFFSET 0 keeps this a look-up by key for each that waits. Any other join may read the whole trail.
+_WAITING = f"""
+SELECT entry.* FROM audit_pending p
+CROSS JOIN LATERAL (SELECT coalesce(e.clinic, 0), {ENTRY} FROM audit_entry e
+    WHERE e.id = p.entry OFFSET 0) entry
+ORDER BY p.entry LIMIT %s
+"""
 _HEADS = """
 SELECT wanted, head.number, head.total, head.hash
 FROM unnest(%s::bigint[]) wanted
@@ -60,11 +67,7 @@ def seal_batch() -> int:
         alone, sealed_at = cursor.fetchone()
         if not alone:
             return 0
-        cursor.execute(
-            f"SELECT coalesce(e.clinic, 0), {ENTRY} FROM audit_pending p JOIN audit_entry e ON e.id = p.entry"
-            " ORDER BY p.entry LIMIT %s",
-            [BATCH],
-        )
+        cursor.execute(_WAITING, [BATCH])
         waiting = sorted(cursor.fetchall(), key=lambda row: row[0])
         if waiting:
             _write(cursor, waiting, sealed_at)

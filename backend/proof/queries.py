@@ -28,7 +28,7 @@ def unsealed() -> tuple[int, datetime | None]:
     """How many entries wait to be sealed, and when the oldest of them was written. In sight of everything."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*), min(e.at) FROM audit_pending p LEFT JOIN audit_entry e ON e.id = p.entry"
+            "SELECT count(*), min((SELECT e.at FROM audit_entry e WHERE e.id = p.entry)) FROM audit_pending p"
         )
         count, oldest = cursor.fetchone()
     return count, oldest

@@ -91,11 +91,11 @@ class Verdict:
 def verify(*, trusted: Collection[bytes] = (), seen: Collection[tuple[int, str]] = ()) -> Verdict:
     """The verdict on database and anchors as they are at this moment, while the product runs on.
 
-    `trusted`: public keys that anchors may be signed with beside the installation's own. `seen`: anchors
-    (number, hash) that somebody has kept a note of.
+    `trusted`: the public keys that anchors may be signed with, where that is not the installation's own
+    alone. `seen`: anchors (number, hash) that somebody has kept a note of.
     """
     with _at_one_moment() as found:
-        return examine(found, trusted={signing.public_key(), *trusted}, seen=seen)
+        return examine(found, trusted=trusted or {signing.public_key()}, seen=seen)
 
 
 def examine(
@@ -231,8 +231,9 @@ SELECT s.id, s.chain, s.number, s.layout, s.entries, s.total,
 FROM audit_seal s ORDER BY s.id
 """
 _ENTRIES = f"""
-SELECT {ENTRY} FROM audit_seal s CROSS JOIN LATERAL unnest(s.entries) WITH ORDINALITY held (entry, place)
-LEFT JOIN audit_entry e ON e.id = held.entry ORDER BY s.id, held.place
+SELECT entry.* FROM audit_seal s CROSS JOIN LATERAL unnest(s.entries) WITH ORDINALITY held (entry, place)
+LEFT JOIN LATERAL (SELECT {ENTRY} FROM audit_entry e WHERE e.id = held.entry OFFSET 0) entry ON true
+ORDER BY s.id, held.place
 """
 
 _GONE = (None,) * len(canonical.COLUMNS)

@@ -18,11 +18,10 @@ from tests.conftest import Copy, as_owner
 from tests.proof.tampering import run
 from tests.proof.trail import write
 
-PENDING = "FROM audit_pending p JOIN audit_entry e ON e.id = p.entry"
+PENDING = "FROM audit_pending p\n"
 WATERMARK = (
-    "FROM (SELECT *, id AS entry FROM audit_entry WHERE id >"
-    " (SELECT coalesce(max(k), 0) FROM audit_seal s, unnest(s.entries) k)) p"
-    " JOIN audit_entry e ON e.id = p.id"
+    "FROM (SELECT id AS entry FROM audit_entry WHERE id >"
+    " (SELECT coalesce(max(k), 0) FROM audit_seal s, unnest(s.entries) k)) p\n"
 )
 MICROSECONDS = "(extract(epoch FROM e.at) * 1000000)::bigint"
 

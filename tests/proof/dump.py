@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,8 +34,8 @@ def back_and_forth(name: str, folder: Path, *, number: int) -> list[Finding]:
     _program(
         "pg_dump", "--format=custom", "--enable-row-security", f"--file={file}", f"--dbname={address(name)}"
     )
+    _drop(copy)
     with psycopg.connect(address("postgres"), autocommit=True) as owner:
-        owner.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
         owner.execute(f'CREATE DATABASE "{copy}" TEMPLATE template0 {LOCALES[number % len(LOCALES)]}')
     _program("pg_restore", "--exit-on-error", f"--dbname={address(copy)}", str(file))
     connection.close()
@@ -47,13 +48,25 @@ def back_and_forth(name: str, folder: Path, *, number: int) -> list[Finding]:
     finally:
         connection.close()
         connection.settings_dict["NAME"] = name
-        with psycopg.connect(address("postgres"), autocommit=True) as owner:
-            owner.execute(f'DROP DATABASE "{copy}" WITH (FORCE)')
+        _drop(copy)
 
 
 def address(name: str) -> str:
     """The owner's, of that database."""
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+def _drop(name: str, tries: int = 50) -> None:
+    """Nothing; there is no such database. The server's own vacuuming may be in it, and is not ours to end."""
+    with psycopg.connect(address("postgres"), autocommit=True) as owner:
+        for left in reversed(range(tries)):
+            try:
+                owner.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                return
+            except psycopg.errors.InsufficientPrivilege:
+                if not left:
+                    raise
+                time.sleep(0.2)
 
 
 def _program(name: str, *options: str) -> None:

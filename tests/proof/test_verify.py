@@ -220,7 +220,10 @@ def test_the_command_tells_of_every_chain(database_copy: Copy, anchors_file: Pat
     assert audit("verify", f"--seen=2:{line.hash}")[1]
     assert not audit("verify", f"--seen=2:{'0' * 64}")[1]
     assert not audit("verify", f"--seen=3:{line.hash}")[1]
-    assert audit("key")[0].strip() == signing.public_key().hex()
+    key = audit("key")[0].strip()
+    assert key == signing.public_key().hex()
+    assert audit("verify", f"--key={'0' * 64}", f"--key={key}")[1]
+    assert not audit("verify", f"--key={'0' * 64}")[1]
     assert audit("seal")[0] == "Sealed: 1. Anchored: 3.\n"
     assert audit("verify")[1]
     DATABASE["edit"](random.Random(1))

@@ -28,7 +28,12 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         check = actions.add_parser("verify", help="recompute every chain; exit status 1 for any finding")
         check.add_argument(
-            "--key", type=_key, action="append", default=[], metavar="HEX", help="trust this public key too"
+            "--key",
+            type=_key,
+            action="append",
+            default=[],
+            metavar="HEX",
+            help="trust this public key, noted earlier, and not what the key store says; repeat for several",
         )
         check.add_argument(
             "--seen",
