@@ -74,6 +74,15 @@ class Stack:
         read: dict[str, Any] = json.loads(made.stdout)
         return read
 
+    def sealing(self, times: int) -> dict[str, float]:
+        """What it costs to seal and to open an entry, each done so often."""
+        made = subprocess.run(
+            [sys.executable, "-m", "benchmarks.sealing", str(times)],
+            env=self.environment, cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        read: dict[str, float] = json.loads(made.stdout)
+        return read
+
     def settle(self, patience: float = 60.0) -> float:
         """The seconds until every trend was up to date."""
         started = time.monotonic()

@@ -206,10 +206,13 @@ def _note(action: str, subject: object = "") -> None:
 
 
 def _note_each(action: str, holders: Sequence[tuple[UUID, int]]) -> None:
-    """Nothing; one audit row for each (holder, clinic) is written."""
-    with scope.everything():
-        for holder, clinic in holders:
-            audit.record(actor=None, action=action, clinic=clinic or None, subject=holder)
+    """Nothing; one audit row for each (holder, clinic) is written, in one statement."""
+    with scope.everything(), connection.cursor() as cursor:
+        cursor.execute(
+            f"{audit.INSERT} SELECT NULL, %s, NULL, nullif(clinic, 0), holder, NULL, NULL"
+            " FROM unnest(%s::text[], %s::bigint[]) AS turned (holder, clinic)",
+            [action, [str(holder) for holder, _ in holders], [clinic for _, clinic in holders]],
+        )
 
 
 def _sliced(items: list[Item], size: int) -> Iterator[list[Item]]:

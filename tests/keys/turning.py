@@ -22,6 +22,8 @@ from tests.running import ROOT, SERVERS, Stack
 API = "/api/v1/administrations"
 ANSWERS = {f"scs{number:02}": number % 5 + 1 for number in range(1, 27)}
 SENDERS = 8
+# That a rotator says, more or less.
+LINES = 9
 
 
 @dataclass
@@ -147,17 +149,19 @@ def rotator(stack: Stack, *options: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def kill_again_and_again(stack: Stack, kills: int, report: Report, rng: random.Random, enough: float) -> None:
+def kill_again_and_again(
+    stack: Stack, kills: int, report: Report, rng: random.Random, enough: int = 8
+) -> None:
     """Nothing; the rotator was killed so often, at moments of its own, and then came to its end."""
     while report.kills < kills:
         running = rotator(stack, "--pause", "0.5")
         lines: list[str] = []
         reader = threading.Thread(target=_read, args=(running, lines))
         reader.start()
-        # From before its first word to well after its last.
-        while not lines and running.poll() is None:
+        # After each of its lines in turn, or a moment later: it says a line for each thing it has done.
+        while len(lines) <= report.kills % LINES and running.poll() is None:
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, enough))
+        time.sleep(rng.uniform(0, 0.3))
         if running.poll() is None:
             os.kill(running.pid, signal.SIGKILL)
             report.kills += 1
@@ -215,7 +219,7 @@ def turn_under_load(
     load = Load(stack, tokens, report, rng)
     at_work = load.run(per_second)
     began = time.monotonic()
-    kill_again_and_again(stack, kills, report, rng, enough=2.5)
+    kill_again_and_again(stack, kills, report, rng)
     say(f"killed after: {dict(report.killed_after)}")
     load.over.wait(max(0.0, seconds - (time.monotonic() - began)))
     load.over.set()
