@@ -11,6 +11,7 @@ from celery.signals import worker_init
 from django.core.exceptions import ImproperlyConfigured
 
 from backend import scope
+from backend.keys.ring import refuse_without_keys
 from backend.logs import guard
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
@@ -19,10 +20,11 @@ guard()
 
 
 @worker_init.connect
-def refuse_without_wall(**_: object) -> None:
-    """Nothing; a worker that would see through row-level security ends here."""
+def refuse_unsafe(**_: object) -> None:
+    """Nothing; a worker that would see through row-level security, or has no keys, ends here."""
     try:
         scope.refuse_without_wall()
+        refuse_without_keys()
     except ImproperlyConfigured as why:
         # Celery swallows every other exception of a signal's receiver, and would go on.
         raise SystemExit(str(why)) from None

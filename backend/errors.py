@@ -80,6 +80,8 @@ CODES: dict[str, str] = {
     # Consent
     "unknown_text": "No consent text here has this version, language, rules and hash together.",
     # What stands against it
+    "erased": "This person asked for their data to be erased, and they were. Nothing is kept any more.",
+    "unreadable": "Something stored here does not open as it should. It was noted for the operators.",
     "conflict": "This id is already taken with other content.",
     "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",
     "last_admin": "Nobody else administers this clinic: add another administrator first.",

@@ -39,6 +39,12 @@ def _database() -> dict[str, object]:
 
 
 SECRET_KEY = _secret_key()
+# What is sealed in the database opens with wrapped keys that lie in the key store, under a master key that
+# lies elsewhere. Another store than files: the dotted name of a class with the methods of
+# `backend.keys.store.KeyStore`, made with KEY_STORE.
+KEY_STORE = os.environ.get("KEY_STORE") or str(STATE / "keys")
+KEY_STORE_CLASS = os.environ.get("KEY_STORE_CLASS") or "backend.keys.files.FileStore"
+MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(STATE / "master-key")
 DEBUG = False
 PUBLIC_URL = os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
 # Who runs this server, as somebody about to join is told.
@@ -64,6 +70,7 @@ INSTALLED_APPS = [
     "backend.stack",
     "backend.audit",
     "backend.changes",
+    "backend.keys",
     "backend.accounts",
     "backend.care",
     "scales",

@@ -26,7 +26,7 @@ CHILDREN = {
     "worker": " worker ",
     "beat": " beat ",
 }
-SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
+SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "KEY_STORE")
 
 
 class Stack:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from backend.keys.setup import set_up
 from backend.stack.dsn import SEES_ALL, with_options
 from backend.stack.postgres import Postgres
 from backend.stack.state import prepare
@@ -38,6 +39,7 @@ def start_servers() -> Callable[[], None]:
         state.chmod(0o711 if os.geteuid() == 0 else 0o700)
         os.environ["STATE"] = os.fspath(prepare(state))
         os.environ["SECRET_KEY"] = secrets.token_urlsafe(32)
+        os.environ["KEY_STORE"] = _key_store(state, started)
         if not os.environ.get("DATABASE_URL"):
             postgres = Postgres(state, durable=False)
             started.callback(shutil.rmtree, postgres.place, ignore_errors=True)
@@ -52,6 +54,15 @@ def start_servers() -> Callable[[], None]:
             valkey.start()
             os.environ["REDIS_URL"] = valkey.url
         return started.pop_all().close
+
+
+def _key_store(state: Path, started: contextlib.ExitStack) -> str:
+    """Where wrapped keys lie: in memory where there is a folder for that, as tests make thousands."""
+    shared = Path("/dev/shm")  # noqa: S108
+    place = Path(tempfile.mkdtemp(prefix="selfkind-keys-", dir=shared if shared.is_dir() else state))
+    started.callback(shutil.rmtree, place, ignore_errors=True)
+    set_up(store=place, master=state / "master-key", recovery=state / "recovery-key")
+    return str(place)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

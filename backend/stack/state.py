@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from backend.disk import write_private
+
 # How long a second start waits for a first one that is already stopping.
 STOPPING_PATIENCE = 8.0
 
@@ -36,18 +38,6 @@ def folder(path: Path) -> Path:
     """The folder itself, made with mode 700 if it was not there."""
     path.mkdir(mode=0o700, exist_ok=True)
     return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Nothing: the file is there as a whole, with mode 600, even when the machine stops half-way."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
 
 
 def secret(path: Path) -> str:

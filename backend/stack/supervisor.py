@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend.keys.setup import set_up
+from backend.keys.store import StoreFailed
 from backend.stack import process
 from backend.stack.dsn import AS_APP, with_options
 from backend.stack.postgres import Postgres
@@ -147,6 +149,7 @@ class Supervisor:
             raise CannotStart(f"Port {self.options.port} is taken; choose another one with PORT=.")
         if not self.env.get("SECRET_KEY"):
             self.env["SECRET_KEY"] = secret(self.state / "secret-key")
+        self.set_up_keys()
         with self.stage("PostgreSQL"):
             self.start_postgres()
         with self.stage("Valkey"):
@@ -196,6 +199,20 @@ class Supervisor:
             left = {pid: since for pid, since in left.items() if not process.wait_gone(pid, since, patience)}
         if left:
             raise CannotStart(f"Processes of an earlier run do not end: {', '.join(map(str, left))}.")
+
+    def set_up_keys(self) -> None:
+        """Nothing: there is a key store, a master key, and a recovery key to be taken away."""
+        env, recovery = self.env, self.state / "recovery-key"
+        try:
+            made = set_up(
+                store=Path(env.get("KEY_STORE") or self.state / "keys"),
+                master=Path(env.get("MASTER_KEY_FILE") or self.state / "master-key"),
+                recovery=recovery,
+            )
+        except StoreFailed as why:
+            raise CannotStart(f"The key store cannot be used: {why}.") from None
+        if made:
+            say(f"A recovery key is in {recovery}: keep it somewhere else, and delete it there.")
 
     def start_postgres(self) -> None:
         """Nothing: DATABASE_URL and DATABASE_OWNER_URL are known to all later children.
