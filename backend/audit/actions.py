@@ -53,7 +53,9 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         # Writing. `opened` is the door, which stands before what came through it.
         "dosing_sessions.opened": Action("Somebody opened your sessions to enter one."),
         "dosing_session.recorded": Action("One of your sessions was entered.", own=True),
-        "administration.opened": Action("Somebody opened one of your questionnaires to correct it.", own=True),
+        "administration.opened": Action(
+            "Somebody opened one of your questionnaires to correct it.", own=True
+        ),
         "administration.recorded": Action("A filled-in questionnaire of yours was recorded.", own=True),
         "administration.quarantined": Action(
             "Something you sent did not fit, and was kept aside so that nothing is lost."
@@ -121,6 +123,11 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "second_factor.reset_refused": Action("A second factor was not taken off.", refused=True),
         "device.named": Action("A device was given a name."),
         "device.revoked": Action("A device was signed out."),
+        # Keys
+        "key.made": Action("A key was made that keeps what you write sealed."),
+        "key.recovery_made": Action("A key was made that only a clinic or its server's keeper holds."),
+        "key.recovered": Action("A key that was lost was recovered."),
+        "sealed.unreadable": Action("Something sealed could not be opened, and was not shown."),
         # Those who keep the service running
         "operator.created": Action("Somebody became an operator."),
         "operator.ended": Action("Somebody is no operator any more."),

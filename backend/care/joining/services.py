@@ -300,7 +300,9 @@ def _join(
     participant = _enrol(clinic, user, timezone=timezone, now=now, choose=choose)
     if invitation.therapist is None:  # a constraint of the table: never for somebody new
         raise ValueError("Somebody new has a therapist.")
-    services.start_care(participant=participant, therapist=invitation.therapist, started_at=now)
+    services.start_care(
+        participant=participant, therapist=invitation.therapist, started_at=now, actor=user.pk
+    )
     return participant
 
 
@@ -309,7 +311,12 @@ def _enrol(clinic: Clinic, user: User, *, timezone: str, now: datetime, choose: 
         name = pseudonym(choose, adjectives=1 if attempt <= _PLAIN_TRIES else 2)
         try:
             return services.enrol_participant(
-                clinic=clinic, user=user, pseudonym=name, timezone=timezone, enrolled_at=now
+                clinic=clinic,
+                user=user,
+                pseudonym=name,
+                timezone=timezone,
+                enrolled_at=now,
+                actor=user.pk,
             )
         except IntegrityError:
             # Taken by somebody, it may be at this very moment.
