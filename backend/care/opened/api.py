@@ -27,13 +27,13 @@ from backend.api import (
 from backend.audit import services as audit
 from backend.audit.actions import ACTIONS
 from backend.body import read_json
-from backend.care import access, roles
+from backend.care import access
 from backend.care.access import SeenParticipant, who
 from backend.care.models import EmergencyAccess
 from backend.care.opened import queries, services
 from backend.care.opened.queries import Acted
 from backend.care.queries import clinic_name, clock
-from backend.care.roles import Role, Why
+from backend.care.roles import Why
 from backend.errors import Problem
 from backend.keys import blind
 from backend.keys.sealing import Holder
@@ -45,10 +45,10 @@ _MOST_AT_ONCE = 9  # digits of how many entries there are of one instant
 
 
 class WhoSchema(serializers.Serializer[Any]):
-    role = serializers.ChoiceField(
-        [role.value for role in (*roles.STAFF, Role.OPERATOR)],
+    role = serializers.CharField(
         allow_null=True,
-        help_text="What they were then. `operator` keeps the service running, at its pages or at the machine."
+        help_text="What they were then: `therapist`, `supervisor`, `coordinator`, `clinic admin`,"
+        " `researcher` or `operator`, who keeps the service running, at its pages or at the machine."
         " Null for somebody who was nothing in your clinic.",
     )
     membership = serializers.UUIDField(allow_null=True)
@@ -99,7 +99,7 @@ class WhomSchema(serializers.Serializer[Any]):
 
 class ByWhomSchema(serializers.Serializer[Any]):
     membership = serializers.UUIDField()
-    role = serializers.ChoiceField([Role.THERAPIST.value, Role.SUPERVISOR.value])
+    role = serializers.CharField(help_text="`therapist` or `supervisor`.")
 
 
 class ListedEmergencySchema(EmergencySchema):
@@ -171,11 +171,11 @@ class OpenInEmergency(View):
         """
         user = who(request)
         seen = access.participant(user, participant, right="emergency.opened")
-        fields = checked(EmergencyBody, read_json(request._request))
-        membership = access.membership_in(user, seen, right="emergency.opened")
         _, tie = access.ties(user=user.id, participant=seen.id)
         if tie in (Why.CARE, Why.COVER):
             raise Problem(409, "in_care")
+        membership = access.membership_in(user, seen, right="emergency.opened")
+        fields = checked(EmergencyBody, read_json(request._request))
         opened, new = services.open_in_emergency(
             participant=seen,
             membership=membership,
