@@ -15,12 +15,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
+from django.utils import timezone
 
 from backend.accounts.models import User
 from backend.audit.models import Entry
 from backend.care.models import Clinic, Membership, Participant
 from backend.operators.admin import PAGE, site
 from backend.operators.shown import SHOWN
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import statements, submission
 from tests.operators.conftest import HOME, browser
 
@@ -174,6 +176,10 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     assert client.post(address, session, "application/json").status_code == 201
     relink = f"/api/v1/participants/{ana.public_id}/relink"
     assert client_for(thea).post(relink, {"id": str(uuid4())}, "application/json").status_code == 201
+    night = opened_in_emergency(ana, thea, CANARY, now=timezone.now())
+    assert CANARY not in str(bytes(night.reason))
+    Participant.objects.filter(pk=ana.pk).update(timezone=CANARY)
+    Participant.objects.filter(pk=ana.pk).update(timezone="Europe/Berlin")
     User.objects.filter(participant=ana).update(email=f"{CANARY}@cast.example", password=CANARY)
     # A passkey has a name that its owner chose, and allauth's own text for it is that name.
     Authenticator.objects.create(
