@@ -149,11 +149,12 @@ class Supervisor:
             raise CannotStart(f"Port {self.options.port} is taken; choose another one with PORT=.")
         if not self.env.get("SECRET_KEY"):
             self.env["SECRET_KEY"] = secret(self.state / "secret-key")
-        self.set_up_keys()
         with self.stage("PostgreSQL"):
             self.start_postgres()
         with self.stage("Valkey"):
             self.start_valkey()
+        with self.stage("Keys"):
+            self.set_up_keys()
         self.tell_other_commands()
         with self.stage("Migrations"):
             self.finish("migrate", "manage.py", "migrate", "--no-input", "--skip-checks")
