@@ -79,6 +79,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "invitation.redeemed": Action("An invitation was used."),
         "recovery_codes.made": Action("New recovery codes were made."),
         "recovery.used": Action("A recovery code was used."),
+        "code.wrong": Action("A code was tried that is none.", refused=True),
         "code.refused": Action("Too many wrong codes were tried.", refused=True),
         # What one agreed to
         "consent.recorded": Action("A decision of yours was recorded."),

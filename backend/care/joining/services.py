@@ -218,7 +218,7 @@ def throttle(*, client: str, now: datetime) -> None:
 
 
 def count_wrong_code(*, client: str, now: datetime) -> None:
-    """Nothing; it counts against that address. The audit learns when that was the last one allowed."""
+    """Nothing; it counts against that address, and is audited: once more when it was the last one allowed."""
     name = _client(client)
     with connection.cursor() as cursor:
         # Whoever else is doing this takes the rest: two that wait for each other's rows never end.
@@ -228,6 +228,7 @@ def count_wrong_code(*, client: str, now: datetime) -> None:
             [now - max(queries.WITHIN, queries.IN_ALL_WITHIN)],
         )
     CodeGuess.objects.create(client=name, at=now)
+    audit.record(actor=None, action="code.wrong", subject=name[:16])
     if queries.seconds_until_room(client=name, now=now):
         audit.record(actor=None, action="code.refused", subject=name[:16])
 
