@@ -6,7 +6,7 @@ fails until it has its row.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,13 @@ from backend.care.roles import Reach, Role
 from backend.care.services import arrange_cover
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import sign_in, submission
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"
+
+EMERGENCY = "POST api/v1/participants/<str:participant>/emergency-access"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,14 @@ def inviting() -> str:
     )
 
 
+def emergency() -> str:
+    """Cells of opening Ana's data in an emergency: those who care for her have no need to."""
+    allowed = about("emergency.opened", 201).split()
+    return " ".join(
+        "409" if role in ("thea", "cass") else cell for role, cell in zip(ROLES, allowed, strict=True)
+    )
+
+
 def by_role(right: str) -> str:
     """Cells of a list that holds what one may see, for those who may see any of it."""
     return _cells(lambda one: 200 if set(one.anywhere) & set(roles.TABLE[right]) else 403)
@@ -160,6 +171,9 @@ TABLE = {
     "POST api/v1/invitations/redeem": PUBLIC.replace("200", "201"),
     "DELETE api/v1/invitations/<str:invitation>": clinics_own("invitation.created", 204),
     "POST api/v1/participants/<str:participant>/relink": about("participant.relinked", 201),
+    "GET api/v1/me/access-log": own("access_log.read"),
+    EMERGENCY: emergency(),
+    "GET api/v1/emergency-accesses": clinic_wide("emergency.read"),
     "GET api/v1/me/consents": own("consents.read"),
     "POST api/v1/me/consents": own("consent.recorded", 201),
     "GET api/v1/me/disclosure": own("disclosure.read"),
@@ -256,6 +270,12 @@ SHOWS = {
     "PATCH api/v1/me/devices/<str:device>": {"ana": '"name":"Mine"'},
     "DELETE api/v1/me/devices/<str:device>": {"ana": ""},
     "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
+    "GET api/v1/me/access-log": {
+        "ana": '"action":"emergency.started"',
+        "ben": '"action":"participant.enrolled"',
+    },
+    EMERGENCY: dict.fromkeys(("theo", "sam"), '"until":"2'),
+    "GET api/v1/emergency-accesses": dict.fromkeys(("sam", "adam"), '"reason":"She called last year."'),
     "GET api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"given"'),
     "POST api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"withdrawn"'),
     "GET api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"shown"'),
@@ -438,6 +458,8 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
             "started_at": f"{next(YEARS)}-01-01T00:00:00Z",
             "ended_at": "9000-01-01T00:00:00Z",
         }
+    if row == EMERGENCY:
+        return {"reason": "She called at night."}
     if row.endswith("/hand-over"):
         return {"to": staff["thea"]}
     if row.endswith("/corrections"):
@@ -539,6 +561,7 @@ def world(
     }
     staff = {name: str(row.public_id) for name, row in named.items()}
     invited(thea)
+    opened_in_emergency(ana, theo, "She called last year.", now=timezone.now() - timedelta(days=365))
     return World(clients, users, ana, mine["id"], staff, str(Invitation.objects.get().pk))
 
 
@@ -592,6 +615,7 @@ def test_cells_are_as_written(world: World, row: str) -> None:
         else:
             assert contents() == before, f"{role} was refused, and something changed"
             assert b"heron" not in answer.content
+            assert b"last year" not in answer.content
             assert b"4.2" not in answer.content
 
     assert dict(zip(ROLES, found, strict=True)) == dict(zip(ROLES, TABLE[row].split(), strict=True))
@@ -719,5 +743,7 @@ def test_whether_one_may_comes_before_parameters(world: World, row: str) -> None
     method, _ = row.split(" ")
     path = world.call("anonymous", row).wsgi_request.path
 
+    stranger = next(role for role in ("theo", "carla") if TABLE[row].split()[ROLES.index(role)] == "404")
+
     for query in ("limit=0", "cursor=x", "since=yesterday", "anchor=x", "instrument=nothing"):
-        assert world.clients["theo"].generic(method, f"{path}?{query}").status_code == 404
+        assert world.clients[stranger].generic(method, f"{path}?{query}").status_code == 404

@@ -27,6 +27,7 @@ from scales.models import Held, Release
 from scales.services import record_waiting
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import ClientFor, as_owner, decide, enrol, join, submission
 from tests.scales.test_corrections import correction
 from tests.turns import ThrownError, alternate, as_if_all
@@ -34,6 +35,7 @@ from tests.turns import ThrownError, alternate, as_if_all
 # Each table that holds a participant's or a clinic's data, and how its rows say whose.
 OF_PARTICIPANTS = {
     "audit_entry": "participant",
+    "audit_history": "participant",
     "care_consent": "participant_id",
     "care_disclosure": "participant_id",
     "care_dosingsession": "participant_id",
@@ -54,6 +56,7 @@ OF_CLINICS = {
     "care_carerelationship": "clinic_id",
     "care_clinic": "id",
     "care_cover": "clinic_id",
+    "care_emergencyaccess": "clinic_id",
     "care_invitation": "clinic_id",
     "care_membership": "clinic_id",
 }
@@ -143,6 +146,8 @@ def two_clinics(
         shown = {"therapist": nothing, "research": {**nothing, "date": "week"}}
         assert client.put("/api/v1/me/disclosure", shown, content_type="application/json").status_code == 200
         of = {"clinic": person.clinic, "participant": person, "administration_id": sent["id"]}
+        Participant.objects.filter(pk=person.pk).update(timezone="Europe/Lisbon")
+        opened_in_emergency(person, cleos if person is cleo else away, "A call.", now=timezone.now())
         Held.objects.create(**of, revision=1, scores=[], answer="{}", release_at=timezone.now())
         Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())
     compute_behind(now=timezone.now())

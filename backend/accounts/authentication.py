@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from backend import scope
 from backend.accounts.models import User
 from backend.errors import Problem
+from backend.origin import request_id
 
 if TYPE_CHECKING:  # REST framework imports this module while it makes that class
     from rest_framework.views import APIView
@@ -59,7 +60,7 @@ class AccessToken(BaseAuthentication):
             f"SELECT {scope.ONLY_USER}, s.session_data, u.password || u.session_salt, u.id"
             f"{self.columns} FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
             " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
-            [claims.subject, int(claims.subject), claims.session_key],
+            [claims.subject, request_id.get() or "", int(claims.subject), claims.session_key],
         )
         if row is None or not _is_of(claims.subject, *row[1:3]):
             raise AuthenticationFailed

@@ -26,6 +26,7 @@ from backend.accounts.models import LOOKUP_ADDRESS, User
 from backend.accounts.throttle import Account, Throttled
 from backend.accounts.tokens import TokenStrategy
 from backend.api import device
+from backend.audit import services as audit
 from backend.body import read_object_or_nothing
 from backend.errors import Problem, problem_response
 
@@ -179,7 +180,10 @@ def _answer_to_a_wrong_one(
     wrong = [error for error in answer.get("errors", []) if error.get("param") == route.field]
     if not wrong:
         throttle.forgive(admitted)
-    elif len(wrong) < len(answer["errors"]):
+        return response
+    # Of an account there is and of one there is not: the same statement, which takes as long.
+    audit.record(actor=admitted.account.user, action="sign_in.refused", subject=route.kind)
+    if len(wrong) < len(answer["errors"]):
         response.content = json.dumps({**answer, "errors": wrong})  # spaced as the package's own answers are
     return response
 

@@ -51,6 +51,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "audit.Entry": Whose(
             participant="participant", kept="numbers only; that somebody looked is not theirs to undo"
         ),
+        "audit.History": Whose(participant="participant"),
         "audit.Pending": Whose(nobodys="which entries wait for the sealer"),
         "audit.Seal": Whose(nobodys="hashes over entries"),
         "changes.Change": Whose(participant="participant"),
@@ -64,6 +65,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "care.DosingSession": Whose(participant="participant_id"),
         "care.Consent": Whose(participant="participant_id"),
         "care.Disclosure": Whose(participant="participant_id"),
+        "care.EmergencyAccess": Whose(participant="participant_id"),
         "care.Invitation": Whose(participant="participant_id"),
         "care.RecoveryCode": Whose(participant="participant_id"),
         "scales.LoadedFile": Whose(nobodys=DEFINITION),

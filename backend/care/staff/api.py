@@ -28,7 +28,7 @@ from backend.body import read_json, read_nothing
 from backend.care import access, roles
 from backend.care.access import who
 from backend.care.models import CareRelationship, Cover, Membership
-from backend.care.roles import Role
+from backend.care.roles import Role, Why
 from backend.care.staff import mail, queries, services
 from backend.errors import Problem
 from backend.wire import rfc3339
@@ -345,7 +345,7 @@ class CareRelationships(View):
     def get(self, request: Request) -> HttpResponse:
         """Who cares for whom in one's clinic, and who did."""
         rows, following = page(request, queries.care, CARE)
-        seen = dict.fromkeys((row.participant_id, row.clinic_id) for row in rows)
+        seen = dict.fromkeys((row.participant_id, row.clinic_id, Why.OVERSIGHT.value) for row in rows)
         audit.record_each(actor=who(request).id, action=CARE, participants=list(seen))
         return answer({"results": [shown_care(row) for row in rows], "next": following})
 

@@ -122,8 +122,8 @@ def test_somebody_joins_without_an_address(thea: Membership) -> None:
     }
     assert entries_since(newest) == [
         ("invitation.created", thea.user_id, None, thea.clinic_id),
-        ("participant.enrolled", None, person.pk, thea.clinic_id),
-        ("care.started", None, person.pk, thea.clinic_id),
+        ("participant.enrolled", person.user_id, person.pk, thea.clinic_id),
+        ("care.started", person.user_id, person.pk, thea.clinic_id),
         ("invitation.redeemed", person.user_id, person.pk, thea.clinic_id),
         ("recovery_codes.made", person.user_id, person.pk, thea.clinic_id),
     ]

@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from backend.accounts import queries as users
 from backend.accounts import services as accounts
 from backend.accounts.addresses import address_of, lookup, normal
+from backend.audit import services as audit
 from backend.care import roles
 from backend.care.models import Clinic, Membership
 from backend.care.roles import Role
@@ -46,6 +47,7 @@ class Command(MachineCommand):
         action = options["action"]
         if action == "list":
             self._list(options["clinic"])
+            audit.record(actor=None, action="staff.listed")
         elif action == "add":
             self._add(options)
         elif action == "reset-second-factor":
