@@ -354,8 +354,8 @@ def main() -> int:
         say(f"{name:<12}{entry['processes']:>3.0f} processes{resident}")
     say("")
     say(
-        f"an entry of 500 characters is {sealing['bytes']} bytes: {sealing['seal_us']} us of CPU to seal and try"
-        f" out, {sealing['unseal_us']} us to open, {sealing['fingerprint_us']} us to fingerprint"
+        f"an entry of 500 characters is {sealing['bytes']} bytes: {sealing['seal_us']} us of CPU to seal and"
+        f" try out, {sealing['unseal_us']} us to open, {sealing['fingerprint_us']} us to fingerprint"
     )
     well = {
         "no errors": not any(entry["errors"] for entry in bench.found),
