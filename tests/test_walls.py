@@ -69,6 +69,7 @@ OPEN = {
     "accounts_device",
     "accounts_guess",
     "accounts_outgoingmail",
+    "accounts_passkeyname",
     "accounts_tokenfamily",
     "accounts_user",
     "audit_pending",

@@ -14,7 +14,6 @@ from allauth.account.internal.flows.email_verification_by_code import EMAIL_VERI
 from allauth.account.internal.flows.password_reset_by_code import PASSWORD_RESET_VERIFICATION_SESSION_KEY
 from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
 from allauth.account.utils import url_str_to_user_pk
-from allauth.headless.internal.sessionkit import lookup_session
 from django import forms
 from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import ValidationError
@@ -24,7 +23,7 @@ from django.utils import timezone
 from backend.accounts import addresses, throttle
 from backend.accounts.models import LOOKUP_ADDRESS, User
 from backend.accounts.throttle import Account, Throttled
-from backend.accounts.tokens import TokenStrategy
+from backend.accounts.tokens import session_of
 from backend.api import device
 from backend.audit import services as audit
 from backend.body import read_object_or_nothing
@@ -143,7 +142,7 @@ class GuessMiddleware:
             # The package reads the body of any method before it finds that it does not take it.
             allowed = ", ".join((*route.counted, *route.uncounted))
             return JsonResponse({"status": 405}, status=405, headers={"Allow": allowed})
-        subject = route.subject(read_object_or_nothing(request), _session(request))
+        subject = route.subject(read_object_or_nothing(request), session_of(request))
         if subject is None:
             return self.get_response(request)
         try:
@@ -190,12 +189,6 @@ def _answer_to_a_wrong_one(
 
 def _throttled(retry_after: int) -> HttpResponse:
     return JsonResponse({"status": 429}, status=429, headers={"Retry-After": str(retry_after)})
-
-
-def _session(request: HttpRequest) -> Any:
-    """The session a request speaks of, found as the package finds it; None where there is none."""
-    key = TokenStrategy().get_session_token(request)
-    return lookup_session(key) if key else None
 
 
 def _by_address(body: Mapping[str, Any], session: Any) -> Subject | None:

@@ -92,6 +92,18 @@ class Address(models.Model):
         return f"address {self.pk}"
 
 
+class PasskeyName(models.Model):
+    """What somebody calls a passkey, sealed; found by the label that the sign-in package keeps instead."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    label = models.CharField(max_length=32, unique=True)
+    name = SealedField(holder="user__key", row="label")
+    made_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"name of {self.label}"
+
+
 class Device(models.Model):
     """An installation of an app on which a user has signed in. One phone of two people is two devices."""
 

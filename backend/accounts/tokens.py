@@ -4,12 +4,19 @@ from typing import Any
 
 from allauth.core import context
 from allauth.core.internal.httpkit import authenticated_user
+from allauth.headless.internal.sessionkit import lookup_session
 from allauth.headless.tokens.strategies.jwt import JWTTokenStrategy, internal
 from django.http import HttpRequest
 from django.utils import timezone
 
 from backend.accounts import families
 from backend.api import device
+
+
+def session_of(request: HttpRequest) -> Any:
+    """The session a request speaks of, found as the package finds it; None where there is none."""
+    key = TokenStrategy().get_session_token(request)
+    return lookup_session(key) if key else None
 
 
 class TokenStrategy(JWTTokenStrategy):

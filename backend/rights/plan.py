@@ -45,6 +45,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "accounts.User": Whose(user="id"),
         "accounts.Address": Whose(user="user_id"),
         "accounts.Device": Whose(user="user_id"),
+        "accounts.PasskeyName": Whose(user="user_id"),
         "accounts.TokenFamily": Whose(user="user_id"),
         "accounts.Guess": Whose(nobodys="keyed hashes, gone after 90 days"),
         "accounts.OutgoingMail": Whose(nobodys="sealed, gone once sent, or after ten minutes"),

@@ -69,6 +69,7 @@ UNSEEN = {
     "accounts.Device",
     "accounts.Guess",
     "accounts.OutgoingMail",
+    "accounts.PasskeyName",
     "accounts.TokenFamily",
     "admin.LogEntry",
     "audit.Pending",
