@@ -252,7 +252,10 @@ def test_a_withdrawn_code_is_good_for_nothing_at_once(thea: Membership, adam: Me
 
     assert redeem(made["code"]).json()["code"] == "code_unusable"
     assert preview(made["code"]).json()["code"] == "code_unusable"
-    assert entries_since(newest) == [("invitation.withdrawn", adam.user_id, None, thea.clinic_id)]
+    assert entries_since(newest) == [
+        ("invitation.withdrawn", adam.user_id, None, thea.clinic_id),
+        *[("code.wrong", None, None, None)] * 2,
+    ]
     assert listed(thea) == []
 
 
@@ -278,6 +281,7 @@ def test_a_new_phone_has_one_open_code(ana: Participant, thea: Membership, adam:
         ("participant.relinked", adam.user_id, ana.pk, ana.clinic_id),
         ("invitation.withdrawn", adam.user_id, ana.pk, ana.clinic_id),
         ("invitation.created", adam.user_id, ana.pk, ana.clinic_id),
+        ("code.wrong", None, None, None),
     ]
 
 

@@ -66,6 +66,8 @@ def test_one_entry_is_all_of_this(ana: Participant, thea: Membership, client_for
     }
     assert newest["device"] not in (None, str(desk))
     assert log(client_for(ana))[0] == newest, "the same again"
+    assert Entry.objects.filter(action="administration.recorded", participant=ana.pk).count() == 1
+    assert "administration.recorded" not in {one["action"] for one in log(client_for(ana))}, "her own"
 
 
 def test_everybody_who_asks_is_there_and_nobody_is_oneself(
@@ -195,7 +197,7 @@ def test_pages_lose_and_double_nothing(
     whole = [one["id"] for one in log(client, f"?{query}")]
 
     paged, cursor = list[str](), ""
-    while cursor is not None:
+    while cursor is not None and len(paged) <= len(whole):
         page = client.get(f"{LOG}?{query}&limit={limit}&cursor={cursor}").json()
         paged += [one["id"] for one in page["results"]]
         cursor = page["next"]

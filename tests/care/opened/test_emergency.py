@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from backend import scope
 from backend.audit.models import Entry
+from backend.care import access
 from backend.care.models import CareRelationship, EmergencyAccess, Membership, Participant
 from backend.care.queries import clock
 from backend.care.roles import Role
@@ -124,9 +125,11 @@ def test_a_membership_that_gives_no_right_opens_nothing(
 ) -> None:
     client = client_for(theo)
     assert ask(client, ana).status_code == 201
+    assert access.ties(user=theo.user_id, participant=ana.pk) == (["therapist"], "emergency")
     Membership.objects.filter(pk=theo.pk).update(**change)
 
     assert reads(client, ana) == [404] * 4
+    assert access.ties(user=theo.user_id, participant=ana.pk) == ([], None)
 
 
 def test_whoever_cares_for_them_needs_none(
