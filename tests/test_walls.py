@@ -68,6 +68,7 @@ OPEN = {
     "auth_group",
     "auth_group_permissions",
     "auth_permission",
+    "backup_run",
     "care_codeguess",
     "care_consenttext",
     "demo_mark",
