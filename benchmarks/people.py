@@ -13,7 +13,7 @@ from typing import Any
 import django
 
 
-def move_in(count: int) -> list[dict[str, Any]]:
+def move_in(count: int, *, name: str = "person") -> list[dict[str, Any]]:
     """One dictionary a person: `token`, their therapist's, and what their rows are known by."""
     from allauth.headless.tokens.strategies.jwt.internal import create_access_token
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -41,7 +41,7 @@ def move_in(count: int) -> list[dict[str, Any]]:
     theirs = create_access_token(doctor, signed_in(doctor), {})
     people = []
     for number in range(count):
-        user = create_user(email=f"person{number}.{clinic.pk}@bench.example", password=None)
+        user = create_user(email=f"{name}{number}.{clinic.pk}@bench.example", password=None)
         participant = care.enrol_participant(
             clinic=clinic,
             user=user,

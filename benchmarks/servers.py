@@ -26,7 +26,17 @@ from benchmarks import bare
 
 ROOT = Path(__file__).parent.parent
 # Ours to set: with the caller's, the stack would measure somebody else's servers.
-OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "STATE", "PORT", "DEMO", "PUBLIC_URL", "TRUSTED_PROXY")
+OURS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "STATE",
+    "PORT",
+    "DEMO",
+    "PUBLIC_URL",
+    "TRUSTED_PROXY",
+    "KEY_STORE",
+)
 PATIENCE = 120.0
 
 

@@ -87,6 +87,7 @@ SEE_EVERYTHING = {
     "backend/care/services.py",
     "backend/command.py",
     "backend/demo/management/commands/demo.py",
+    "backend/keys/management/commands/keys.py",
     "backend/operators/admin.py",
     "scales/services.py",
     "scales/trends.py",

@@ -162,11 +162,12 @@ class Supervisor:
         self.refuse_backup_without_place()
         if not self.env.get("SECRET_KEY"):
             self.env["SECRET_KEY"] = secret(self.state / "secret-key")
-        self.set_up_keys()
         with self.stage("PostgreSQL"):
             self.start_postgres()
         with self.stage("Valkey"):
             self.start_valkey()
+        with self.stage("Keys"):
+            self.set_up_keys()
         self.tell_other_commands()
         with self.stage("Migrations"):
             self.finish("migrate", "manage.py", "migrate", "--no-input", "--skip-checks")

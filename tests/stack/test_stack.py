@@ -37,7 +37,10 @@ def test_it_replaces_whatever_dies_outlives_its_own_death_and_leaves_nothing_beh
     with stack(place) as first:
         assert eventually(first.started, 60), first.lines()
         stages = [line.split("  ")[0] for line in first.lines()]
-        assert stages == ["PostgreSQL", "Valkey", "Migrations", "Web, worker, beat", first.address]
+        where = first.state / "recovery-key"
+        told = f"A recovery key is in {where}: keep it somewhere else, and delete it there."
+        parts = ["PostgreSQL", "Valkey", told, "Keys", "Migrations", "Web, worker, beat"]
+        assert stages == [*parts, first.address]
         assert first.answers("/healthz")
 
         with psycopg.connect(every_row(first.state)) as connection:

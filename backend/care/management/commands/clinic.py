@@ -10,8 +10,11 @@ from django.utils import timezone
 from backend import scope
 from backend.accounts.models import User
 from backend.accounts.services import create_user, welcome_link
+from backend.audit import services as audit
 from backend.care import services
 from backend.care.roles import Role
+from backend.keys import wrapping
+from backend.keys.ring import keyring
 
 
 class Command(BaseCommand):
@@ -38,3 +41,11 @@ class Command(BaseCommand):
             f"{options['name']} is ready. {email} chooses a password here, once, within 3 days:"
         )
         self.stdout.write(welcome_link(user))
+        self.stdout.write(
+            "The clinic's recovery key is shown once. Keep it on paper, away from this machine:"
+        )
+        keyring().new_recovery_key(
+            clinic.pk, keep=lambda private: self.stdout.write(f"    {wrapping.written(private)}")
+        )
+        with scope.everything():
+            audit.record(actor=None, action="key.recovery_made", clinic=clinic.pk)
