@@ -216,7 +216,7 @@ class Restore:
         self.environ |= {
             "DATABASE_URL": self.postgres.app_url,
             "DATABASE_OWNER_URL": self.postgres.url,
-            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "backend.settings",
         }
         # Programs of their own: what starts a server must have no threads, and settings are read once.
         self.django("migrations", "-c", "from backend.backup import proof; proof.refuse_unknown_migrations()")
