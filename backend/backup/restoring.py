@@ -329,7 +329,8 @@ def take_over(postgres: Postgres) -> None:
 
 def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
     """The exit status: 0 once STATE may be opened; else 1, after one line that says why not."""
-    os.umask(0o077)
+    # Whatever is private is made so by itself; the way through to it must be open to PostgreSQL's account.
+    os.umask(0o022)
     asked = wish(arguments)
     restore = Restore(asked, environ)
     try:
