@@ -188,6 +188,7 @@ TABLE = {
     "POST api/v1/caseloads/<str:membership>/hand-over": clinic_wide("care.managed"),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
+    "GET metrics": PUBLIC,  # on this machine; from anywhere else nothing is there
     "GET welcome": PUBLIC,
     "GET welcome/<uidb64>/<token>": PUBLIC,
     "POST welcome/<uidb64>/<token>": PUBLIC,
@@ -329,6 +330,7 @@ SHOWS = {
     "POST api/v1/caseloads/<str:membership>/hand-over": dict.fromkeys(("cora", "adam"), '{"moved":0}'),
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
+    "GET metrics": dict.fromkeys(ROLES, "selfkind_trends_behind "),
     "GET welcome": dict.fromkeys(ROLES, "<h1>"),
     "GET welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),
     "POST welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,7 +133,7 @@ class Archiver:
             command = [sys.executable, "manage.py", "backup", "--base", "--verify"]
             self.base = self.spawn(command, os.environ)
 
-    def spawn(self, command: list[str | Path], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    def spawn(self, command: Sequence[str | Path], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         """A child that ends when we do, and says what it says where we do."""
         parent = os.getpid()
 

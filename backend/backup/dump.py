@@ -57,7 +57,7 @@ def dump(url: str, to: Path, *, keep: int, notes: Mapping[str, Any]) -> Taken:
                 environment(url),
                 code="dump_failed",
             )  # fmt: skip
-            facts = {
+            facts: dict[str, Any] = {
                 "kind": KIND,
                 "taken_at": taken_at.isoformat(),
                 "holds_until": holds_until.isoformat(),
