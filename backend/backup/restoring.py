@@ -218,14 +218,12 @@ class Restore:
             "DATABASE_OWNER_URL": self.postgres.url,
             "DJANGO_SETTINGS_MODULE": "backend.settings",
         }
-        # Programs of their own: what starts a server must have no threads, and settings are read once.
-        self.django("migrations", "-c", "from backend.backup import proof; proof.refuse_unknown_migrations()")
-        self.django("migrate", "manage.py", "migrate", "--no-input", "--skip-checks", "--verbosity=0")
-        self.django("proof", "-c", "from backend.backup import proof; proof.main()")
+        # A program of its own: what starts a server must have no threads, and settings are read once.
+        self.django("-c", "from backend.backup import proof; proof.main()")
         self.report["steps"] = json.loads((state / "proof.json").read_text())
         (state / "proof.json").unlink()
 
-    def django(self, name: str, *arguments: str) -> None:
+    def django(self, *arguments: str) -> None:
         """Nothing; that program, in the restored service, ended well. Raises Failed with its last line."""
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -237,11 +235,8 @@ class Restore:
             check=False,
         )
         if done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            code, colon, words = (said[-1] if said else "").partition(": ")
-            raise Failed(
-                code if colon and code.replace("_", "").isalnum() else name, f"{name}: {words or code}"
-            )
+            code, _, words = (done.stderr.strip().splitlines() or ["proof: no word"])[-1].partition(": ")
+            raise Failed(code, words)
 
 
 class Timed:
