@@ -1,5 +1,6 @@
-# Two images: `app` (web, worker, beat, migrations) and `proxy` (TLS). The embedded PostgreSQL and
-# Valkey of `make run` are not in either: only requirements/base.txt is installed.
+# Three images: `app` (web, worker, beat, migrations), `proxy` (TLS), and `backup`. The embedded PostgreSQL and
+# Valkey of `make run` are in the last alone, whose programs make copies and try them out: only
+# requirements/base.txt is installed for the others.
 
 FROM python:3.11-slim AS build
 COPY requirements/base.txt /tmp/base.txt
@@ -9,6 +10,9 @@ RUN python -m venv /opt/venv \
 FROM python:3.11-slim AS app
 RUN groupadd --gid 10001 selfkind \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selfkind
+# Volumes begin as what is here.
+RUN install --directory --owner 10001 --group 10001 --mode 700 \
+    /srv/keys /srv/master /srv/anchors /srv/backups /srv/backup-keys /srv/scratch
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/selfkind
@@ -19,6 +23,13 @@ COPY scales ./scales
 RUN python -m compileall -q backend integration scales
 USER 10001:10001
 EXPOSE 8000
+
+FROM build AS build-backup
+COPY requirements/run.txt /tmp/run.txt
+RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/run.txt
+
+FROM app AS backup
+COPY --from=build-backup /opt/venv /opt/venv
 
 FROM caddy:2 AS proxy
 COPY deploy/Caddyfile /etc/caddy/Caddyfile
