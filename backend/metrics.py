@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from backend import scope, wake
 from backend.api import PublicView
 from backend.backup.queries import age
-from backend.errors import Problem
+from backend.errors import handler404
 from backend.origin import direct
 from scales.queries import trends_behind, waiting_in_quarantine
 
@@ -21,11 +21,11 @@ from scales.queries import trends_behind, waiting_in_quarantine
 class Metrics(PublicView):
     """`GET /metrics`"""
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Nothing; whoever does not ask from this machine, and by themselves, finds nothing here."""
-        super().initial(request, *args, **kwargs)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """As where there is nothing, by every method, for whoever does not ask on this machine itself."""
         if not direct.get():
-            raise Problem(404, "not_found")
+            return handler404(request)
+        return super().dispatch(request, *args, **kwargs)
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:

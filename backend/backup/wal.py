@@ -14,6 +14,7 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 8192
 LONG_HEADER, SHORT_HEADER = 40, 24  # at the beginning of a segment, and of every other page
 ALIGNED = 8
+HEAD = 24  # what every record begins with: its length is first
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 NAME = re.compile(r"([0-9A-F]{24})(\.partial)?|[0-9A-F]{8}\.history")
 PER_LOG = 0x1_0000_0000 // SEGMENT_BYTES
@@ -118,8 +119,17 @@ def refuse_lost_tail(files: list[Path], end: int) -> None:
     length = int.from_bytes(rest[offset : offset + 4], "little")
     allowed = _extent(end, offset, length)
     complete = length > 0 and nonzero + ALIGNED > allowed
-    if nonzero > allowed or complete:
+    if nonzero > allowed or complete or _followed(rest, end, offset):
         raise Failed("file_changed", f"{after[0]} is not what was written: the log goes on behind a break.")
+
+
+def _followed(rest: bytes, end: int, offset: int) -> bool:
+    """Whether a record names the one at the end as the one before it, in its second 8 bytes."""
+    link = (end + offset).to_bytes(8, "little")
+    at = rest.find(link, offset + HEAD)
+    while at != -1 and (end + at) % ALIGNED:
+        at = rest.find(link, at + 1)
+    return at != -1
 
 
 def _header(at: int) -> int:
