@@ -71,6 +71,8 @@ def watch(uid: int, report: Path, command: Sequence[str]) -> None:
     subprocess.run(["mount", "--bind", settings, os.path.realpath("/etc/resolv.conf")], check=True)
     queries: list[str] = []
     begun: list[tuple[str, int, str]] = []
+    # Who took a connection. In here that can only be what is being watched itself.
+    served: set[str] = set()
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
     frames = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(EVERY_FRAME))
@@ -78,7 +80,7 @@ def watch(uid: int, report: Path, command: Sequence[str]) -> None:
     over = threading.Event()
     watchers = [
         threading.Thread(target=answer_names, args=(server, queries, over)),
-        threading.Thread(target=note_packets, args=(frames, begun, over)),
+        threading.Thread(target=note_packets, args=(frames, begun, served, over)),
     ]
     for one in watchers:
         one.start()
@@ -94,7 +96,8 @@ def watch(uid: int, report: Path, command: Sequence[str]) -> None:
     counted = {f"{kind} {address} {port}": 0 for address, port, kind in begun}
     for address, port, kind in begun:
         counted[f"{kind} {address} {port}"] += 1
-    report.write_text(json.dumps({"status": status, "queries": sorted(set(queries)), "begun": counted}))
+    told = {"status": status, "queries": sorted(set(queries)), "begun": counted, "served": sorted(served)}
+    report.write_text(json.dumps(told))
 
 
 def answer_names(server: socket.socket, queries: list[str], over: threading.Event) -> None:
@@ -116,14 +119,25 @@ def answer_names(server: socket.socket, queries: list[str], over: threading.Even
         server.sendto(head + question + address, who)
 
 
-def note_packets(frames: socket.socket, begun: list[tuple[str, int, str]], over: threading.Event) -> None:
-    """Nothing; the first packet of every connection, and every datagram, is noted with where it goes."""
+def note_packets(
+    frames: socket.socket, begun: list[tuple[str, int, str]], served: set[str], over: threading.Event
+) -> None:
+    """Nothing; the first packet of every connection, and every datagram, is noted with where it goes.
+
+    Connections that were taken are noted by who took them.
+    """
     while not over.is_set():
         if not select.select([frames], [], [], 0.1)[0]:
             continue
         packet, (_, protocol, direction, *_) = frames.recvfrom(65535)
-        if direction == OUTGOING and (seen := going_to(packet, protocol)):
+        if direction != OUTGOING:
+            continue
+        if seen := going_to(packet, protocol):
             begun.append(seen)
+        elif protocol == IPV4 and packet[9] == TCP and packet[33] & (SYN | ACK) == SYN | ACK:
+            served.add(
+                f"tcp {socket.inet_ntop(socket.AF_INET, packet[12:16])} {packet[20] << 8 | packet[21]}"
+            )
 
 
 def going_to(packet: bytes, protocol: int) -> tuple[str, int, str] | None:

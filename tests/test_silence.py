@@ -86,5 +86,6 @@ def test_whoever_tells_is_seen_and_loading_the_product_tells_nobody(tmp_path: Pa
         "tcp 127.0.0.1 4318",
         "udp 127.0.0.1 8125",
     }
+    assert told["served"] == []
     assert silent["queries"] == []
     assert set(silent["begun"]) <= {"tcp 127.0.0.1 5"}

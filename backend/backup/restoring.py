@@ -162,7 +162,7 @@ class Restore:
         postgres = self.postgres = Postgres(state)
         log = postgres.place / "wal-to-recover"
         shutil.copytree(source / base.FILES, postgres.data)
-        wal.copy_for_recovery(files, log)
+        copies = wal.copy_for_recovery(files, log)
         (postgres.data / "recovery.signal").touch(mode=0o600)
         hand_over(postgres, postgres.data, log)
         settings = dict(postgres.settings)
@@ -180,7 +180,7 @@ class Restore:
         end = recovered_to(postgres)
         self.report["recovered_to"] = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
         if not self.asked.until:
-            wal.refuse_lost_tail(files, end)
+            wal.refuse_lost_tail(copies, end)
         shutil.rmtree(log)
         checked = process.run_as(
             postgres.account, [postgres.bin / "pg_checksums", "--check", "-D", postgres.data]

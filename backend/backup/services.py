@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -38,6 +38,7 @@ def make_backup(
     try:
         manifest.apart(to, keys_to)
         notes = {name: import_string(dotted)() for name, dotted in settings.BACKUP_NOTES.items()}
+        connection.close()  # it takes minutes, and what is not held cannot be lost meanwhile
         taken = MAKERS[kind](url, to, keep=keep, notes=notes)
         keys = keycopy.copy(_kept(), keys_to, now=timezone.now(), days=keep_keys_days)
     except Failed as why:
@@ -65,6 +66,7 @@ def verify_backup(*, backup: Path, keys_from: Path, scratch: Path) -> dict[str, 
     name, kind = backup.name, backup.name.partition("-")[0]
     try:
         facts = manifest.read(backup)
+        connection.close()  # it takes minutes, and what is not held cannot be lost meanwhile
         report = _restored(backup, keys_from, scratch)
     except Failed as why:
         _note(name, kind, manifest.instant(name), began, ok=False, failed=why.code)

@@ -1,8 +1,8 @@
 """Segments of the write-ahead log in an archive: which follow on each other, and whether they are what
 was written. Needs no Django."""
 
+import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from backend.disk import write_private
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 8192
+CHUNK = 64 * 1024
 LONG_HEADER, SHORT_HEADER = 40, 24  # at the beginning of a segment, and of every other page
 ALIGNED = 8
 HEAD = 24  # what every record begins with: its length is first
@@ -151,10 +152,27 @@ def _extent(end: int, offset: int, length: int) -> int:
     return taken
 
 
-def copy_for_recovery(files: list[Path], to: Path) -> None:
-    """Nothing; recovery finds each segment there under its own name, the unfinished one too."""
+def copy_for_recovery(files: list[Path], to: Path) -> list[Path]:
+    """The copies: recovery finds each segment under its own name, the unfinished one too.
+
+    The archive may be written to meanwhile, always behind what is there. So it is read from behind: where
+    something is seen, all before it was there already.
+    """
     to.mkdir(mode=0o700)
-    for path in files:
+    copies = []
+    for path in reversed(files):
         target = to / path.name.removesuffix(".partial")
         if not target.exists():
-            shutil.copyfile(path, target)
+            _copy_from_behind(path, target)
+            copies.append(target)
+    return copies[::-1]
+
+
+def _copy_from_behind(path: Path, target: Path) -> None:
+    # Finished meanwhile, it has lost the end of its name.
+    source = path if path.exists() else path.with_suffix("")
+    with source.open("rb") as file, target.open("xb") as copy:
+        copy.truncate(SEGMENT_BYTES)
+        for at in range(SEGMENT_BYTES - CHUNK, -1, -CHUNK):
+            copy.seek(at)
+            copy.write(os.pread(file.fileno(), CHUNK, at))

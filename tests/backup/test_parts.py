@@ -1,6 +1,8 @@
 """The parts of a backup by themselves: copies of keys, the log's segments, ages, what a restore is asked."""
 
 import json
+import shutil
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -369,3 +371,32 @@ def test_for_anybody_elsewhere_there_are_no_metrics(
 def test_this_machine_is_answered_after_somebody_else_was_refused(db: None) -> None:
     assert Client(REMOTE_ADDR="192.0.2.7").get("/metrics", secure=True).status_code == 404
     assert Client().get("/metrics").status_code == 200
+
+
+def test_a_log_that_grows_while_it_is_copied_has_no_hole(archive: wal.Archive, tmp_path: Path) -> None:
+    last = archive.segments()[-1]
+    last.write_bytes(bytes(wal.SEGMENT_BYTES))
+    stop = threading.Event()
+
+    def grow() -> None:
+        with last.open("r+b", buffering=0) as file:
+            for _ in range(wal.SEGMENT_BYTES // 4096):
+                file.write(b"\1" * 4096)
+                if stop.is_set():
+                    return
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    copied = []
+    for number in range(20):
+        folder = tmp_path / f"copy{number}"
+        copied.append(wal.copy_for_recovery(archive.segments(), folder)[-1].read_bytes().rstrip(b"\0"))
+        shutil.rmtree(folder)
+    stop.set()
+    writer.join()
+
+    assert len({len(seen) for seen in copied}) > 1, "nothing grew meanwhile"
+    assert [len(seen) for seen in copied if b"\0" in seen] == []
+    finished = last.rename(last.with_suffix(""))
+    (copy,) = wal.copy_for_recovery([last], tmp_path / "finished")
+    assert copy.name == finished.name
