@@ -172,13 +172,13 @@ def walk(place: Path, said: Path, **env: str) -> None:
         answers: dict[str, int] = {}
         foreign: list[str] = []
         use(running, answers, foreign)
+        log = running.state / "logs" / "archive.log"
+        assert eventually(lambda: "Restored and checked" in log.read_text(), 240), log.read_text()
         for victim in ("web worker", "worker", "valkey", "postgres"):
             kill(processes(running, victim))
             ask(running, "/readyz", answers, foreign)
         assert eventually(running.answers, 90), running.lines()
         ask(running, "/readyz", answers, foreign)
-        log = running.state / "logs" / "archive.log"
-        assert eventually(lambda: "Restored and checked" in log.read_text(), 240), log.read_text()
         if not env:
             assert eventually(lambda: list((running.state / "mail").iterdir()), 60)
         else:

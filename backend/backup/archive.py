@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLOT = "selfkind_archive"
 TICK, PAUSE = 0.5, 1.0
 BASE_EVERY = 24 * 3600.0
-RETRY_BASE = 3600.0
+RETRY_BASE = 600.0
 KEY_DAYS = 7
 
 

@@ -1,5 +1,6 @@
 """Making a backup, trying one out, and writing down what came of it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -41,11 +43,11 @@ def make_backup(
         connection.close()  # it takes minutes, and what is not held cannot be lost meanwhile
         taken = MAKERS[kind](url, to, keep=keep, notes=notes)
         keys = keycopy.copy(_kept(), keys_to, now=timezone.now(), days=keep_keys_days)
+    except psycopg.Error:
+        # Nothing can be written down of it: this was the connection to the database.
+        raise Failed("database_lost", "The database went away before the copy was made.") from None
     except Failed as why:
-        failed = f"{kind}-{manifest.stamp(now)}"
-        with transaction.atomic():
-            Run.objects.create(name=failed, kind=kind, taken_at=now, ok=False, failed=why.code)
-            audit.record(actor=None, action="backup.failed", subject=f"{kind} {why.code}")
+        _note_failed(kind, now, why.code)
         raise
     with transaction.atomic():
         run = Run.objects.create(
@@ -58,6 +60,13 @@ def make_backup(
         )
         audit.record(actor=None, action="backup.made", subject=run.name)
     return run, keys
+
+
+def _note_failed(kind: str, now: datetime, code: str) -> None:
+    with contextlib.suppress(DatabaseError), transaction.atomic():
+        name = f"{kind}-{manifest.stamp(now)}"
+        Run.objects.create(name=name, kind=kind, taken_at=now, ok=False, failed=code)
+        audit.record(actor=None, action="backup.failed", subject=f"{kind} {code}")
 
 
 def verify_backup(*, backup: Path, keys_from: Path, scratch: Path) -> dict[str, Any]:
