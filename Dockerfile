@@ -10,9 +10,6 @@ RUN python -m venv /opt/venv \
 FROM python:3.11-slim AS app
 RUN groupadd --gid 10001 selfkind \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selfkind
-# Volumes begin as what is here.
-RUN install --directory --owner 10001 --group 10001 --mode 700 \
-    /srv/keys /srv/master /srv/anchors /srv/backups /srv/backup-keys /srv/scratch
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/selfkind
@@ -21,6 +18,10 @@ COPY backend ./backend
 COPY integration ./integration
 COPY scales ./scales
 RUN python -m compileall -q backend integration scales
+# A volume mounted here is the account's own from its first start on.
+RUN install --directory --owner=10001 --group=10001 --mode=700 \
+    /var/lib/selfkind/keys /var/lib/selfkind/master /var/lib/selfkind/anchors \
+    /var/lib/selfkind/backups /var/lib/selfkind/backup-keys /var/lib/selfkind/scratch
 USER 10001:10001
 EXPOSE 8000
 

@@ -84,6 +84,18 @@ def filter_value(request: Request, name: str) -> str | None:
     return text or None
 
 
+def instant_value(request: Request, name: str) -> datetime | None:
+    """An instant given as a query parameter; None where none is given."""
+    text = filter_value(request, name)
+    if text is None:
+        return None
+    # A plus sign in a query is a space to most readers; an instant has none.
+    at = instant(text.replace(" ", "+"))
+    if at is None:
+        raise misfit([Fault(pointer(name), "invalid_datetime")])
+    return at
+
+
 def limit(request: Request) -> int:
     """How many results are asked for: `?limit=`, 1 to 200, else 50."""
     text = filter_value(request, "limit")

@@ -32,7 +32,7 @@ def refuse_unsafe(**_: object) -> None:
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["scales", "backend.accounts", "backend.care"])
+app.autodiscover_tasks(["scales", "backend.accounts", "backend.care", "backend.proof"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -55,6 +55,11 @@ app.conf.update(
             "task": "backend.care.tasks.watch_reads",
             "schedule": 30.0,
             "options": {"expires": 30.0},
+        },
+        "proof": {
+            "task": "backend.proof.tasks.seal_and_anchor",
+            "schedule": 1.0,
+            "options": {"expires": 1.0},
         },
         "sessions": {
             "task": "backend.accounts.tasks.clear_expired_sessions",

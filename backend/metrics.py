@@ -15,6 +15,7 @@ from backend.api import PublicView
 from backend.backup.queries import age
 from backend.errors import handler404
 from backend.origin import direct
+from backend.proof.queries import unsealed
 from scales.queries import trends_behind, waiting_in_quarantine
 
 
@@ -41,6 +42,8 @@ HELP: Mapping[str, str] = {
     "selfkind_failed_wakes": "Wake-ups that did not reach the broker since this web process started.",
     "selfkind_quarantined": "Submissions that were kept and not recorded, and wait for somebody.",
     "selfkind_trends_behind": "Trends that wait for a worker.",
+    "selfkind_audit_unsealed": "Audit entries that wait to be chained.",
+    "selfkind_audit_unsealed_age_seconds": "Since the oldest of them was written.",
 }
 
 
@@ -48,6 +51,7 @@ def _figures() -> dict[str, float | None]:
     now = timezone.now()
     backups = age(now)
     with scope.everything():
+        waiting, oldest = unsealed()
         return {
             "selfkind_backup_taken_age_seconds": _seconds(backups.taken_at, now),
             "selfkind_backup_verified_age_seconds": _seconds(backups.verified_at, now),
@@ -55,6 +59,8 @@ def _figures() -> dict[str, float | None]:
             "selfkind_failed_wakes": wake.failures,
             "selfkind_quarantined": waiting_in_quarantine(),
             "selfkind_trends_behind": trends_behind(),
+            "selfkind_audit_unsealed": waiting,
+            "selfkind_audit_unsealed_age_seconds": _seconds(oldest, now),
         }
 
 

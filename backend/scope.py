@@ -19,10 +19,12 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 _SETTINGS = ("everything", "user", "participants", "clinics")
 # For statements that do their own work and set the scope in one.
 SET_PARTICIPANTS = "set_config('selfkind.participants', %s, true)"
-# An expression that leaves nothing in sight but what is that user's own.
+# An expression that leaves nothing in sight but what is that user's own, and names the request: what a
+# trigger writes down of a change says in which it was made.
 ONLY_USER = (
     "concat(set_config('selfkind.everything', '', true), set_config('selfkind.clinics', '', true),"
-    " set_config('selfkind.participants', '', true), set_config('selfkind.user', %s, true))"
+    " set_config('selfkind.participants', '', true), set_config('selfkind.user', %s, true),"
+    " set_config('selfkind.request', %s, true))"
 )
 
 

@@ -45,10 +45,8 @@ SECRET_KEY = _secret_key()
 KEY_STORE = os.environ.get("KEY_STORE") or str(STATE / "keys")
 KEY_STORE_CLASS = os.environ.get("KEY_STORE_CLASS") or "backend.keys.files.FileStore"
 MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(STATE / "master-key")
-# By dotted name, functions that take nothing. What a backup's manifest says besides, by its name there; and
-# what is done and checked in a restored database, in this order, before it may be opened.
-BACKUP_NOTES: dict[str, str] = {}
-RESTORE_STEPS = ("backend.backup.proof.open_sealed",)
+# Where the heads of the audit's chains are kept outside the database: a file that only grows.
+AUDIT_ANCHORS = os.environ.get("AUDIT_ANCHORS") or str(STATE / "audit-anchors" / "anchors.jsonl")
 DEBUG = False
 PUBLIC_URL = os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
 # Who runs this server, as somebody about to join is told.
@@ -78,14 +76,17 @@ INSTALLED_APPS = [
     "backend.accounts",
     "backend.care",
     "scales",
+    "backend.proof",
     "backend.backup",
     "backend.demo",
+    "backend.rights",
 ]
 
 MIDDLEWARE = [
     "backend.middleware.RequestMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.middleware.SignInBodyMiddleware",
+    "backend.accounts.middleware.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -9,10 +9,12 @@ from backend.accounts.web import Welcome, WelcomeDone
 from backend.care import api as care
 from backend.care.consent import api as consent
 from backend.care.joining import api as joining
+from backend.care.opened import api as opened
 from backend.care.staff import api as staff
 from backend.metrics import Metrics
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
+from backend.proof import api as proof
 from backend.schema import Schema
 from scales import api as scales
 
@@ -29,6 +31,9 @@ api: list[URLPattern | URLResolver] = [
     path("invitations/redeem", joining.Redeem.as_view()),
     path("invitations/<str:invitation>", joining.OneInvitation.as_view()),
     path("participants/<str:participant>/relink", joining.Relink.as_view()),
+    path("me/access-log", opened.MyAccessLog.as_view()),
+    path("emergency-accesses", opened.EmergencyAccesses.as_view()),
+    path("participants/<str:participant>/emergency-access", opened.OpenInEmergency.as_view()),
     path("me/consents", consent.MyConsents.as_view()),
     path("me/disclosure", consent.MyDisclosure.as_view()),
     path("consents", consent.Consents.as_view()),
@@ -52,6 +57,7 @@ api: list[URLPattern | URLResolver] = [
     path("covers", staff.Covers.as_view()),
     path("covers/<str:cover>/end", staff.EndCover.as_view()),
     path("caseloads/<str:membership>/hand-over", staff.HandOver.as_view()),
+    path("audit-entries", proof.AuditEntries.as_view()),
     path("instruments", scales.Instruments.as_view()),
     path("instruments/<str:code>", scales.NewestInstrument.as_view()),
     path("instruments/<str:code>/versions/<str:version>", scales.InstrumentVersion.as_view()),

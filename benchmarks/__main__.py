@@ -220,6 +220,7 @@ class Bench:
             "clinic": str(self.people[0]["clinic"]),
             "user": str(self.people[0]["user"]),
             "request": literal(str(uuid4())),
+            "fingerprint": "''",
         }
         template = SCRIPT.read_text().replace("{{first}}", str(min(ids))).replace("{{last}}", str(max(ids)))
         return template.replace("{{record}}", self.record % values)
@@ -339,6 +340,7 @@ def main() -> int:
             bodies = list(hostile(stack.port, bench.senders[0]))
             cut = cut_off(stack, bench.senders[0])
             used = servers.memory(stack)
+            sealing = stack.sealing(200 if options.short else 5000)
     say("")
     for line in summary(bench.found):
         say(line)
@@ -350,6 +352,11 @@ def main() -> int:
     for name, entry in used.items():
         resident = f"{entry['rss']:>8.0f} MiB resident, {entry['pss']:.0f} with shared pages divided"
         say(f"{name:<12}{entry['processes']:>3.0f} processes{resident}")
+    say("")
+    say(
+        f"an entry of 500 characters is {sealing['bytes']} bytes: {sealing['seal_us']} us of CPU to seal and"
+        f" try out, {sealing['unseal_us']} us to open, {sealing['fingerprint_us']} us to fingerprint"
+    )
     well = {
         "no errors": not any(entry["errors"] for entry in bench.found),
         "rows added equal answers given": all(
@@ -369,7 +376,7 @@ def main() -> int:
                 "at": datetime.datetime.now(datetime.UTC).isoformat(),
                 "cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform(),
                 "seconds": seconds, "short": options.short, "runs": bench.found, "hostile": bodies,
-                "cut_off": cut, "memory_mib": used, "well": well,
+                "cut_off": cut, "memory_mib": used, "sealing": sealing, "well": well,
             },
             indent=1,
         )

@@ -27,16 +27,9 @@ from benchmarks import bare
 ROOT = Path(__file__).parent.parent
 # Ours to set: with the caller's, the stack would measure somebody else's servers.
 OURS = (
-    "DATABASE_URL",
-    "REDIS_URL",
-    "SECRET_KEY",
-    "STATE",
-    "PORT",
-    "DEMO",
-    "PUBLIC_URL",
-    "TRUSTED_PROXY",
-    "KEY_STORE",
-)
+    "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "KEY_STORE", "MASTER_KEY_FILE", "STATE", "PORT", "DEMO",
+    "PUBLIC_URL", "TRUSTED_PROXY",
+)  # fmt: skip
 PATIENCE = 120.0
 
 
@@ -79,6 +72,15 @@ class Stack:
             env=self.environment, cwd=ROOT, capture_output=True, text=True, check=True,
         )  # fmt: skip
         read: dict[str, Any] = json.loads(made.stdout)
+        return read
+
+    def sealing(self, times: int) -> dict[str, float]:
+        """What it costs to seal and to open an entry, each done so often."""
+        made = subprocess.run(
+            [sys.executable, "-m", "benchmarks.sealing", str(times)],
+            env=self.environment, cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        read: dict[str, float] = json.loads(made.stdout)
         return read
 
     def settle(self, patience: float = 60.0) -> float:

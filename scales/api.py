@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from datetime import datetime
 from functools import partial
 
 import orjson
@@ -21,6 +20,7 @@ from backend.api import (
     cursor_parts,
     device,
     filter_value,
+    instant_value,
     limit,
     misfit,
 )
@@ -118,7 +118,7 @@ class Administrations(View):
             200: schemas.Administration,
             201: schemas.Administration,
             202: schemas.KeptAdministration,
-            **openapi.errors(400, 401, 403, 409, 413, 415, 422),
+            **openapi.errors(400, 401, 403, 409, 410, 413, 415, 422),
         },
         tags=["administrations"],
     )
@@ -143,7 +143,7 @@ class OneAdministration(View):
     """`GET /administrations/{id}`"""
 
     @extend_schema(
-        responses={200: schemas.AdministrationWithRevisions, **openapi.errors(401, 404)},
+        responses={200: schemas.AdministrationWithRevisions, **openapi.errors(401, 404, 409, 410)},
         tags=["administrations"],
     )
     def get(self, request: Request, administration: str) -> HttpResponse:
@@ -153,13 +153,13 @@ class OneAdministration(View):
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
         try:
-            seen = access.participant(who(request), owner, right="administration.read")
+            seen = access.participant(who(request), owner, right="administration.read", subject=id_)
         except Problem as refused:
             # Which ids there are is the participant's to share as well: no consent is no administration.
             raise Problem(404, "not_found") from refused
         held_at = queries.held_from(seen, who(request).id, timezone.now())
         held = queries.held_revisions(id_, held_at=held_at) if held_at else {}
-        return answer(wire.with_revisions(*queries.revisions(id_), held))
+        return answer(wire.with_revisions(*queries.revisions(id_, seen.holder), held))
 
 
 class Corrections(View):
@@ -172,7 +172,7 @@ class Corrections(View):
         responses={
             200: schemas.CurrentAdministration,
             201: schemas.CurrentAdministration,
-            **openapi.errors(400, 401, 403, 404, 409, 413, 415, 422),
+            **openapi.errors(400, 401, 403, 404, 409, 410, 413, 415, 422),
         },
         tags=["administrations"],
     )
@@ -184,7 +184,7 @@ class Corrections(View):
         if id_ is None or owner is None:
             raise Problem(404, "not_found")
         # One's therapist may read it, and correct it no more than anybody else.
-        if access.participant(who(request), owner, right="administration.opened") != own:
+        if access.participant(who(request), owner, right="administration.opened", subject=id_) != own:
             raise Problem(404, "not_found")
         result = services.correct_administration(
             participant=own,
@@ -260,7 +260,7 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
     """One page of a participant's administrations."""
     size = limit(request)
     instrument = filter_value(request, "instrument")
-    since = _since(request)
+    since = instant_value(request, "since")
     filters = f"{instrument}|{since}"
     before = None
     if cursor := filter_value(request, "cursor"):
@@ -284,17 +284,6 @@ def _page(request: Request, seen: SeenParticipant) -> HttpResponse:
             "next": last and cursor_for(last.at, last.id, filters),
         }
     )
-
-
-def _since(request: Request) -> datetime | None:
-    text = filter_value(request, "since")
-    if text is None:
-        return None
-    # A plus sign in a query is a space to most readers; an instant has none.
-    since = instant(text.replace(" ", "+"))
-    if since is None:
-        raise misfit([Fault("/since", "invalid_datetime")])
-    return since
 
 
 class MyTrends(View):

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from backend.care.models import Clinic, Participant
+from backend.keys.fields import SealedField
 
 
 class LoadedFile(models.Model):
@@ -79,7 +80,7 @@ class Administration(models.Model):
 
 
 class Correction(models.Model):
-    """A later version of an administration's answers, with its reason. All versions stay."""
+    """A later version of an administration's answers, with its reason, sealed. All versions stay."""
 
     id = models.UUIDField(primary_key=True)
     administration = models.ForeignKey(
@@ -89,9 +90,12 @@ class Correction(models.Model):
     responses = models.JSONField()
     scores = models.JSONField()
     answer = models.TextField()
-    reason = models.CharField(max_length=500)
+    reason = SealedField(
+        holder="administration__participant__public_id", clinic="administration__participant__clinic_id"
+    )
     corrected_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     received_at = models.DateTimeField()
+    # A keyed fingerprint: nobody can try reasons out on it.
     content_hash = models.BinaryField()
 
     class Meta:
@@ -147,6 +151,8 @@ class Quarantined(models.Model):
 
     `rejected` does not fit the version it names; `conflict` has an id that is taken by other
     content; `unknown_version` waits for its instrument version and is recorded when that arrives.
+    What was sent and what is wrong with it, which may repeat names out of it, are sealed as JSON;
+    `content_hash` is a keyed fingerprint.
     """
 
     class Kind(models.TextChoices):
@@ -161,9 +167,9 @@ class Quarantined(models.Model):
     instrument_version = models.PositiveIntegerField(null=True)
     sent_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     device = models.UUIDField(null=True)
-    body = models.JSONField()
+    body = SealedField(holder="participant__public_id", clinic="participant__clinic_id", kind="json")
     content_hash = models.BinaryField()
-    faults = models.JSONField(default=list)
+    faults = SealedField(holder="participant__public_id", clinic="participant__clinic_id", kind="json")
     received_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
 

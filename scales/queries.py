@@ -14,6 +14,8 @@ from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from backend.care.access import SeenParticipant
+from backend.keys.envelope import Holder
+from backend.keys.fields import sealed
 from scales.instrument import Instrument, load, parse, with_wording
 from scales.models import Administration, Correction, Held, LoadedFile, Quarantined, Release, Trend
 
@@ -216,25 +218,31 @@ def owner_of(id: UUID) -> str | None:
     return row[0] if row else None
 
 
-def waits_otherwise(participant_id: int, id: UUID, content_hash: bytes) -> bool:
+def waits_otherwise(participant_id: int, id: UUID, fingerprint: bytes) -> bool:
     """Whether that id of the participant's already waits for its instrument with other content."""
     waiting = Quarantined.objects.filter(
         participant_id=participant_id, administration=id, kind=Quarantined.Kind.UNKNOWN_VERSION
     )
-    return waiting.exclude(content_hash=content_hash).exists()
+    return waiting.exclude(content_hash=fingerprint).exists()
 
 
-def is_revision(id: UUID, administration: UUID, content_hash: bytes) -> bool:
+def is_revision(id: UUID, administration: UUID, fingerprint: bytes) -> bool:
     """Whether the correction of that id is one of this administration, with that content."""
     return Correction.objects.filter(
-        id=id, administration_id=administration, content_hash=content_hash
+        id=id, administration_id=administration, content_hash=fingerprint
     ).exists()
 
 
-def revisions(id: UUID) -> tuple[Administration, list[Correction]]:
-    """An administration as first recorded, and its corrections, first to last."""
+def revisions(id: UUID, holder: Holder) -> tuple[Administration, list[tuple[Correction, str]]]:
+    """An administration as first recorded, and its corrections, first to last, each with its reason.
+
+    Raises sealing.Unreadable where one of them does not open, and sealing.Destroyed.
+    """
+    column = sealed(Correction, "reason")
     corrections = Correction.objects.filter(administration_id=id).order_by("revision")
-    return Administration.objects.get(id=id), list(corrections)
+    return Administration.objects.get(id=id), [
+        (c, column.unseal(c.reason, row=c.pk, holder=holder)) for c in corrections
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from backend.audit import services as audit
 from backend.care import access
 from backend.care.access import SeenParticipant
 from backend.changes import services as changes
+from backend.keys.blind import fingerprint
+from backend.keys.fields import sealed
+from backend.keys.sealing import Destroyed, Unreadable
 from backend.origin import request_id
 from scales import change, queries, scoring, wire
 from scales import entry as entries
@@ -62,6 +65,9 @@ class Letter:
     sender: Sender
 
 
+# What fingerprints of content are made for.
+_CONTENT = "content"
+
 # One statement, so that answers, scores, change row, audit row and the request for a trend stand or
 # fall together without a transaction's extra round trips. A taken id inserts nothing at all, nor does
 # one under which other content of the person's waits for its instrument.
@@ -77,7 +83,7 @@ WITH recorded AS (
     WHERE NOT EXISTS (
         SELECT FROM scales_quarantined
         WHERE participant_id = %(participant)s AND administration = %(id)s AND kind = 'unknown_version'
-            AND resolved_at IS NULL AND content_hash <> %(content_hash)s)
+            AND resolved_at IS NULL AND content_hash <> %(fingerprint)s)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), changed AS (
@@ -97,10 +103,10 @@ SELECT FROM recorded
 _QUARANTINE = f"""
 WITH kept AS (
     INSERT INTO scales_quarantined
-        (participant_id, kind, administration, instrument_code, instrument_version, sent_by_id, device, body,
-         content_hash, faults, received_at)
-    VALUES (%(participant)s, %(kind)s, %(id)s, %(code)s, %(version)s, %(user)s, %(device)s, %(body)s,
-            %(content_hash)s, %(faults)s, %(received_at)s)
+        (id, participant_id, kind, administration, instrument_code, instrument_version, sent_by_id, device,
+         body, content_hash, faults, received_at)
+    VALUES (%(row)s, %(participant)s, %(kind)s, %(id)s, %(code)s, %(version)s, %(user)s, %(device)s,
+            %(body)s, %(fingerprint)s, %(faults)s, %(received_at)s)
     ON CONFLICT ON CONSTRAINT quarantined_once DO NOTHING
     RETURNING id
 )
@@ -125,7 +131,7 @@ def record_administration(
     instrument = queries.instrument(entry.instrument, entry.version)
     if instrument is not None:
         return _record_known(letter, entry, instrument)
-    if queries.owner_of(entry.id) or queries.waits_otherwise(participant.id, entry.id, entry.content_hash()):
+    if queries.owner_of(entry.id) or queries.waits_otherwise(participant.id, entry.id, _known_by(entry)):
         return _keep(letter, Kept("conflict", entry))
     return _keep(letter, Kept("unknown_version", entry))
 
@@ -142,19 +148,24 @@ def record_waiting() -> int:
     for id_, participant, code, version in waiting:
         instrument = queries.instrument(code or "", version or 0)
         if instrument is not None:
-            _record_one_waiting(id_, participant, instrument)
-            settled += 1
+            settled += _record_one_waiting(id_, participant, instrument)
     return settled
 
 
-def _record_one_waiting(id: int, participant: int, instrument: Instrument) -> None:
+def _record_one_waiting(id: int, participant: int, instrument: Instrument) -> bool:
+    """Whether it is settled: what does not open stays where it is, and holds up nobody."""
     with access.participants_of_a_job([participant]) as participants:
-        waiting = Quarantined.objects.get(id=id)
+        waiting, whose = Quarantined.objects.get(id=id), participants[participant]
+        try:
+            text = sealed(Quarantined, "body").unseal(waiting.body, row=id, holder=whose.holder)
+        except (Unreadable, Destroyed):
+            return False
+        body = orjson.loads(text)
         sender = Sender(user=waiting.sent_by_id, device=waiting.device)
-        letter = Letter(participants[participant], waiting.body, waiting.received_at, sender)
-        _record_known(letter, entries.read(waiting.body), instrument)
+        _record_known(Letter(whose, body, waiting.received_at, sender), entries.read(body), instrument)
         waiting.resolved_at = Now()
         waiting.save(update_fields=["resolved_at"])
+        return True
 
 
 def correct_administration(
@@ -185,7 +196,7 @@ def correct_administration(
         taken = Correction.objects.filter(id=entry.id).exists()
         if not taken:
             _add_revision(letter, first, entry, instrument)
-        if not queries.is_revision(entry.id, administration, entry.content_hash()):
+        if not queries.is_revision(entry.id, administration, _known_by(entry)):
             return _keep(letter, Kept("conflict", corrects=administration))
     held_at = queries.held_from(participant, sender.user, received_at)
     return Settled(wire.current(queries.newest_answer(administration, held_at=held_at)), new=not taken)
@@ -203,14 +214,16 @@ def _add_revision(
         responses=entry.responses,
         scores=_stored(results, instrument),
         answer=wire.corrected(first.answer, results, instrument),
-        reason=entry.reason,
+        reason=sealed(Correction, "reason").seal(
+            entry.reason, row=entry.id, holder=letter.participant.holder
+        ),
         corrected_by_id=letter.sender.user,
         received_at=letter.received_at,
-        content_hash=entry.content_hash(),
+        content_hash=_known_by(entry),
     )
     # An id that another administration's correction takes at this very moment inserts nothing.
     Correction.objects.bulk_create([revision], ignore_conflicts=True)
-    if not queries.is_revision(entry.id, first.id, entry.content_hash()):
+    if not queries.is_revision(entry.id, first.id, _known_by(entry)):
         return
     _hold(letter, instrument, results, revision.answer, of=_Submitted.as_recorded(first), revision=newest + 1)
     changes.record(participant=letter.participant.id, kind="administration", object=first.id)
@@ -283,6 +296,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
                 "answer": answer,
                 "missing": participant.missing_answers,
                 "content_hash": entry.content_hash(),
+                "fingerprint": _known_by(entry),
                 "user": sender.user,
                 "request": request_id.get(),
             },
@@ -384,9 +398,17 @@ def _keep(letter: Letter, kept: Kept) -> Kept:
     """The same, once it is written down. The same content is kept once, however often it is sent."""
     participant, entry = letter.participant, kept.entry
     with connection.cursor() as cursor:
+        # What is sealed is sealed for its row, so that has its number first.
+        cursor.execute("SELECT nextval('scales_quarantined_id_seq')")
+        row = cursor.fetchone()[0]
+
+        def seal(name: str, value: object) -> bytes:
+            return sealed(Quarantined, name).seal(_json(value), row=row, holder=participant.holder)
+
         cursor.execute(
             _QUARANTINE,
             {
+                "row": row,
                 "participant": participant.id,
                 "clinic": participant.clinic_id,
                 "kind": "rejected" if kept.why == "not_enabled" else kept.why,
@@ -394,15 +416,20 @@ def _keep(letter: Letter, kept: Kept) -> Kept:
                 "code": entry.instrument if entry else None,
                 "version": entry.version if entry else None,
                 "device": letter.sender.device,
-                "body": _json(letter.body),
-                "content_hash": entry.content_hash() if entry else _hash(letter.body),
-                "faults": _json(kept.faults or (((), kept.why, ""),)),
+                "body": seal("body", letter.body),
+                "fingerprint": _known_by(entry) if entry else fingerprint(_CONTENT, _hash(letter.body)),
+                "faults": seal("faults", kept.faults or (((), kept.why, ""),)),
                 "received_at": letter.received_at,
                 "user": letter.sender.user,
                 "request": request_id.get(),
             },
         )
     return kept
+
+
+def _known_by(entry: Entry | CorrectionEntry) -> bytes:
+    """What equal content is known by: without the key nobody can try out what somebody may have written."""
+    return fingerprint(_CONTENT, entry.content_hash())
 
 
 def _hash(body: object) -> bytes:

@@ -115,17 +115,17 @@ def current(answer: Answer) -> str:
 
 
 def with_revisions(
-    first: Administration, corrections: list[Correction], held: Mapping[int, str]
+    first: Administration, corrections: list[tuple[Correction, str]], held: Mapping[int, str]
 ) -> dict[str, Any]:
-    """An administration as it stands, with its answers, and every revision it went through.
+    """An administration as it stands, with its answers, and every revision it went through with its reason.
 
     `held` is how a revision is shown of which something is held from the reader.
     """
     revisions = [
         _revision(1, first.received_at, None, first.responses, held.get(1, first.answer)),
         *(
-            _revision(c.revision, c.received_at, c.reason, c.responses, held.get(c.revision, c.answer))
-            for c in corrections
+            _revision(c.revision, c.received_at, reason, c.responses, held.get(c.revision, c.answer))
+            for c, reason in corrections
         ),
     ]
     newest = revisions[-1]

@@ -6,7 +6,7 @@ fails until it has its row.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
+from backend.accounts.addresses import lookup
 from backend.audit.models import Entry
 from backend.care import roles
 from backend.care.joining.models import Invitation
@@ -31,10 +32,13 @@ from backend.care.roles import Reach, Role
 from backend.care.services import arrange_cover
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import sign_in, submission
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RELEASE = "POST api/v1/participants/<str:participant>/administrations/<str:administration>/release"
+
+EMERGENCY = "POST api/v1/participants/<str:participant>/emergency-access"
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,14 @@ def inviting() -> str:
     )
 
 
+def emergency() -> str:
+    """Cells of opening Ana's data in an emergency: those who care for her have no need to."""
+    allowed = about("emergency.opened", 201).split()
+    return " ".join(
+        "409" if role in ("thea", "cass") else cell for role, cell in zip(ROLES, allowed, strict=True)
+    )
+
+
 def by_role(right: str) -> str:
     """Cells of a list that holds what one may see, for those who may see any of it."""
     return _cells(lambda one: 200 if set(one.anywhere) & set(roles.TABLE[right]) else 403)
@@ -140,6 +152,7 @@ TABLE = {
     # Each cell in the order of ROLES.
     "GET api/v1/schema": PUBLIC,
     "GET api/v1/me": SIGNED,
+    "PATCH api/v1/me": SIGNED,
     "GET api/v1/me/devices": SIGNED,
     "PATCH api/v1/me/devices/<str:device>": anas_alone(200),
     "DELETE api/v1/me/devices/<str:device>": anas_alone(204),
@@ -158,6 +171,9 @@ TABLE = {
     "POST api/v1/invitations/redeem": PUBLIC.replace("200", "201"),
     "DELETE api/v1/invitations/<str:invitation>": clinics_own("invitation.created", 204),
     "POST api/v1/participants/<str:participant>/relink": about("participant.relinked", 201),
+    "GET api/v1/me/access-log": own("access_log.read"),
+    EMERGENCY: emergency(),
+    "GET api/v1/emergency-accesses": clinic_wide("emergency.read"),
     "GET api/v1/me/consents": own("consents.read"),
     "POST api/v1/me/consents": own("consent.recorded", 201),
     "GET api/v1/me/disclosure": own("disclosure.read"),
@@ -186,6 +202,7 @@ TABLE = {
     "POST api/v1/covers": clinic_wide("care.managed", 201),
     "POST api/v1/covers/<str:cover>/end": clinic_wide("care.managed"),
     "POST api/v1/caseloads/<str:membership>/hand-over": clinic_wide("care.managed"),
+    "GET api/v1/audit-entries": clinic_wide("audit.read"),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
     "GET metrics": PUBLIC,  # on this machine; from anywhere else nothing is there
@@ -249,10 +266,17 @@ SHOWS = {
         "sam": '"clinic_name":"Linden","role":"supervisor"',
         "cora": '"clinic_name":"Linden","role":"coordinator"',
     },
+    "PATCH api/v1/me": dict.fromkeys(ROLES[1:], '"name":"Robin"'),
     "GET api/v1/me/devices": {"ana": ANAS_PHONE, **dict.fromkeys(ROLES[2:], '{"results":[],"next":null}')},
     "PATCH api/v1/me/devices/<str:device>": {"ana": '"name":"Mine"'},
     "DELETE api/v1/me/devices/<str:device>": {"ana": ""},
     "GET api/v1/me/trends": {"ana": '"latest":4.2', "ben": '"latest":1.8'},
+    "GET api/v1/me/access-log": {
+        "ana": '"action":"emergency.started"',
+        "ben": '"action":"participant.enrolled"',
+    },
+    EMERGENCY: dict.fromkeys(("theo", "sam"), '"until":"2'),
+    "GET api/v1/emergency-accesses": dict.fromkeys(("sam", "adam"), '"reason":"She called last year."'),
     "GET api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"given"'),
     "POST api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"withdrawn"'),
     "GET api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"shown"'),
@@ -312,8 +336,8 @@ SHOWS = {
     "POST api/v1/administrations/<str:administration>/corrections": {
         "ana": '"subscale":"self_kindness","value":1.0'
     },
-    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","role":"therapist"'},
-    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","role":"coordinator"'},
+    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","name":null,"role":"therapist"'},
+    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","name":null,"role":"coordinator"'},
     "POST api/v1/staff/<str:membership>/end": {"adam": '"ended_at":"2'},
     "POST api/v1/staff/<str:membership>/suspend": {"adam": '"suspended_at":"2'},
     "POST api/v1/staff/<str:membership>/restore": {"adam": '"suspended_at":null'},
@@ -328,6 +352,7 @@ SHOWS = {
     "POST api/v1/covers": dict.fromkeys(("cora", "adam"), '"ended_at":"9000-01-01T00:00:00+00:00"'),
     "POST api/v1/covers/<str:cover>/end": dict.fromkeys(("cora", "adam"), '"ended_at":"2'),
     "POST api/v1/caseloads/<str:membership>/hand-over": dict.fromkeys(("cora", "adam"), '{"moved":0}'),
+    "GET api/v1/audit-entries": {"adam": '"action":"audit.read","participant":null'},
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
     "GET metrics": dict.fromkeys(ROLES, "selfkind_trends_behind "),
@@ -413,6 +438,7 @@ class World:
             .replace("<uidb64>/<token>", "MQ/no-such-link")
         )
         query = "?instrument=scs-26" if route.endswith("trends") else ""
+        query = f"?member={self.staff['adam']}" if route.endswith("audit-entries") else query
         data = orjson.dumps(body_for(row, self.staff)) if body is None else body
         return self.clients[role].generic(method, f"/{address}{query}", data, "application/json")
 
@@ -434,10 +460,14 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
             "started_at": f"{next(YEARS)}-01-01T00:00:00Z",
             "ended_at": "9000-01-01T00:00:00Z",
         }
+    if row == EMERGENCY:
+        return {"reason": "She called at night."}
     if row.endswith("/hand-over"):
         return {"to": staff["thea"]}
     if row.endswith("/corrections"):
         return {"id": str(uuid4()), "responses": submission(answer=1)["responses"], "reason": "A slip."}
+    if row == "PATCH api/v1/me":
+        return {"name": "Robin"}
     if row == "PATCH api/v1/me/devices/<str:device>":
         return {"name": "Mine"}
     if row == "POST api/v1/administrations":
@@ -445,14 +475,14 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
     if row in ("POST api/v1/invitations", "POST api/v1/participants/<str:participant>/relink"):
         return {"id": str(uuid4())}
     if row == "POST api/v1/invitations/preview":
-        return {"code": invited(Membership.objects.get(user__email="thea@cast.example"))}
+        return {"code": invited(Membership.objects.get(user__email=lookup("thea@cast.example")))}
     if row == "POST api/v1/invitations/redeem":
         return {
-            "code": invited(Membership.objects.get(user__email="thea@cast.example")),
+            "code": invited(Membership.objects.get(user__email=lookup("thea@cast.example"))),
             "timezone": "Europe/Berlin",
         }
     if row == "POST api/v1/recovery":
-        ana = Participant.objects.get(user__email="ana@cast.example")
+        ana = Participant.objects.get(user__email=lookup("ana@cast.example"))
         return {"code": recovery_codes(ana)[0]}
     if row.startswith("POST") and row.endswith("/dosing-sessions"):
         return {"id": str(uuid4()), "started_at": timezone.now().isoformat(), "substance": "mdma"}
@@ -526,19 +556,21 @@ def world(
         "thea": thea,
         "theo": theo,
         "cass": cass,
+        "adam": adam,
         "ben": ben,
         "care": theas_care,
         "cover": cover,
     }
     staff = {name: str(row.public_id) for name, row in named.items()}
     invited(thea)
+    opened_in_emergency(ana, theo, "She called last year.", now=timezone.now() - timedelta(days=365))
     return World(clients, users, ana, mine["id"], staff, str(Invitation.objects.get().pk))
 
 
 def contents() -> dict[str, str]:
-    """A fingerprint of every table but the audit's."""
+    """A fingerprint of every table but the audit's, and what tells its sealer of a new entry."""
     with connection.cursor() as cursor:
-        tables = sorted(set(connection.introspection.table_names(cursor)) - {"audit_entry"})
+        tables = sorted(set(connection.introspection.table_names(cursor)) - {"audit_entry", "audit_pending"})
         each = (
             f"SELECT '{table}', coalesce(md5(string_agg(t::text, '\n' ORDER BY t::text)), '') FROM {table} t"
             for table in tables
@@ -585,6 +617,7 @@ def test_cells_are_as_written(world: World, row: str) -> None:
         else:
             assert contents() == before, f"{role} was refused, and something changed"
             assert b"heron" not in answer.content
+            assert b"last year" not in answer.content
             assert b"4.2" not in answer.content
 
     assert dict(zip(ROLES, found, strict=True)) == dict(zip(ROLES, TABLE[row].split(), strict=True))
@@ -712,5 +745,7 @@ def test_whether_one_may_comes_before_parameters(world: World, row: str) -> None
     method, _ = row.split(" ")
     path = world.call("anonymous", row).wsgi_request.path
 
+    stranger = next(role for role in ("theo", "carla") if TABLE[row].split()[ROLES.index(role)] == "404")
+
     for query in ("limit=0", "cursor=x", "since=yesterday", "anchor=x", "instrument=nothing"):
-        assert world.clients["theo"].generic(method, f"{path}?{query}").status_code == 404
+        assert world.clients[stranger].generic(method, f"{path}?{query}").status_code == 404

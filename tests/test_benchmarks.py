@@ -30,3 +30,6 @@ def test_the_benchmark_runs_and_every_answer_is_a_row(tmp_path: Path) -> None:
     assert [body["right"] for body in found["hostile"]] == [True] * 24
     assert {"web", "worker", "beat", "postgres", "valkey"} <= set(found["memory_mib"])
     assert found["cut_off"]["idle_in_transaction"] == 0
+    # 500 characters in a bucket of 1,024 bytes: some of them take two.
+    assert found["sealing"]["bytes"] == 5 + 12 + 1024 + 16
+    assert min(found["sealing"][each] for each in ("seal_us", "unseal_us", "fingerprint_us")) > 0

@@ -148,7 +148,7 @@ def test_nothing_runs_as_root_or_can_become_it(services: dict[str, dict[str, Any
 
 def test_our_services_are_given_nothing_the_settings_do_not_read(services: dict[str, dict[str, Any]]) -> None:
     for name in ("migrate", "web", "worker", "beat"):
-        assert set(services[name]["environment"]) <= SETTINGS | {"DATABASE_OWNER_URL", "AUDIT_ANCHORS"}, name
+        assert set(services[name]["environment"]) <= SETTINGS | {"DATABASE_OWNER_URL"}, name
     own = set(services["archive"]["environment"]) - set(services["web"]["environment"])
     assert own == {"DATABASE_BACKUP_URL", "BACKUP_DIR", "BACKUP_KEYS_DIR", "STATE"}
 
@@ -157,21 +157,26 @@ def test_keys_master_key_database_and_copies_each_have_a_place_of_their_own(
     services: dict[str, dict[str, Any]],
 ) -> None:
     mounts = {name: dict(v.split(":", 1) for v in services[name].get("volumes", ())) for name in services}
-    ours = {"keys": "/srv/keys", "anchors": "/srv/anchors", "master": "/srv/master:ro"}
-    environment = services["web"]["environment"]
+    place = "/var/lib/selfkind"
+    ours = {"keys": f"{place}/keys", "master": f"{place}/master:ro"}
+    environment, copies = services["web"]["environment"], services["archive"]["environment"]
 
-    assert (environment["KEY_STORE"], environment["AUDIT_ANCHORS"]) == (ours["keys"], ours["anchors"])
-    assert environment["MASTER_KEY_FILE"] == "/srv/master/master-key"
-    assert mounts["web"] == mounts["worker"] == mounts["beat"] == ours
-    assert mounts["migrate"] == {**ours, "master": "/srv/master"}
+    assert environment["KEY_STORE"] == ours["keys"]
+    assert environment["MASTER_KEY_FILE"] == f"{place}/master/master-key"
+    assert environment["AUDIT_ANCHORS"].startswith(f"{place}/anchors/")
+    assert mounts["web"] == mounts["beat"] == ours
+    assert mounts["worker"] == {**ours, "anchors": f"{place}/anchors"}
+    assert mounts["migrate"] == {**ours, "master": f"{place}/master"}
     assert mounts["archive"] == {
-        "keys": "/srv/keys:ro",
-        "anchors": "/srv/anchors:ro",
-        "master": "/srv/master:ro",
-        "backups": services["archive"]["environment"]["BACKUP_DIR"],
-        "backup-keys": services["archive"]["environment"]["BACKUP_KEYS_DIR"],
-        "scratch": services["archive"]["environment"]["STATE"],
+        "keys": f"{place}/keys:ro",
+        "anchors": f"{place}/anchors:ro",
+        "master": f"{place}/master:ro",
+        "backups": copies["BACKUP_DIR"],
+        "backup-keys": copies["BACKUP_KEYS_DIR"],
+        "scratch": copies["STATE"],
     }
+    made = re.findall(r"/var/lib/selfkind/[a-z-]+", (ROOT / "Dockerfile").read_text())
+    assert sorted(made) == sorted(where.removesuffix(":ro") for where in mounts["archive"].values())
     assert not set(mounts["postgres"]) & set(mounts["archive"])
 
 

@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from backend import scope
+from backend.audit.sealing import seal_all
 from backend.care import access
 from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
@@ -26,6 +27,7 @@ from scales.models import Held, Release
 from scales.services import record_waiting
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import ClientFor, as_owner, decide, enrol, join, submission
 from tests.scales.test_corrections import correction
 from tests.turns import ThrownError, alternate, as_if_all
@@ -33,6 +35,7 @@ from tests.turns import ThrownError, alternate, as_if_all
 # Each table that holds a participant's or a clinic's data, and how its rows say whose.
 OF_PARTICIPANTS = {
     "audit_entry": "participant",
+    "audit_history": "participant",
     "care_consent": "participant_id",
     "care_disclosure": "participant_id",
     "care_dosingsession": "participant_id",
@@ -49,9 +52,11 @@ OF_PARTICIPANTS = {
     "scales_trend": "participant_id",
 }
 OF_CLINICS = {
+    "audit_seal": "chain",
     "care_carerelationship": "clinic_id",
     "care_clinic": "id",
     "care_cover": "clinic_id",
+    "care_emergencyaccess": "clinic_id",
     "care_invitation": "clinic_id",
     "care_membership": "clinic_id",
 }
@@ -59,12 +64,14 @@ OF_CLINICS = {
 OPEN = {
     "account_emailaddress",
     "account_emailconfirmation",
+    "accounts_address",
     "accounts_cache",
     "accounts_device",
     "accounts_guess",
     "accounts_outgoingmail",
     "accounts_tokenfamily",
     "accounts_user",
+    "audit_pending",
     "auth_group",
     "auth_group_permissions",
     "auth_permission",
@@ -85,11 +92,17 @@ SEE_EVERYTHING = {
     "backend/care/joining/api.py",
     "backend/care/management/commands/consents.py",
     "backend/care/services.py",
-    "backend/backup/proof.py",
+    "backend/backup/checks.py",
+    "backend/backup/services.py",
     "backend/command.py",
+    "backend/audit/sealing.py",
+    "backend/proof/management/commands/audit.py",
+    "backend/proof/services.py",
+    "backend/proof/verify.py",
     "backend/demo/management/commands/demo.py",
     "backend/keys/management/commands/keys.py",
     "backend/metrics.py",
+    "backend/keys/rotation.py",
     "backend/operators/admin.py",
     "scales/services.py",
     "scales/trends.py",
@@ -137,9 +150,12 @@ def two_clinics(
         shown = {"therapist": nothing, "research": {**nothing, "date": "week"}}
         assert client.put("/api/v1/me/disclosure", shown, content_type="application/json").status_code == 200
         of = {"clinic": person.clinic, "participant": person, "administration_id": sent["id"]}
+        Participant.objects.filter(pk=person.pk).update(timezone="Europe/Lisbon")
+        opened_in_emergency(person, cleos if person is cleo else away, "A call.", now=timezone.now())
         Held.objects.create(**of, revision=1, scores=[], answer="{}", release_at=timezone.now())
         Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())
     compute_behind(now=timezone.now())
+    seal_all()
     return people
 
 
@@ -305,7 +321,6 @@ def test_whoever_is_refused_at_the_door_sees_nothing_behind_it(
 ) -> None:
     reader = access.Person(
         id=theo.user_id,
-        email=None,
         second_factor=True,
         staff=True,
         wants_second_factor=True,

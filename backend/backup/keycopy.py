@@ -4,6 +4,7 @@ The master key and the recovery key are not among them: with either, a copy coul
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from backend.backup.manifest import Failed
 
 KIND = "keys"
 SECRET = "secret-key"  # noqa: S105 - the name of a file
+ANCHORS = "anchors.jsonl"
 NEVER = ("master-key", "recovery-key")
 
 
@@ -33,24 +35,25 @@ class Kept:
         """What the environment says, or its place in STATE."""
         return cls(
             store=Path(environ.get("KEY_STORE") or state / "keys"),
-            anchors=Path(environ.get("AUDIT_ANCHORS") or state / "anchors"),
+            anchors=Path(environ.get("AUDIT_ANCHORS") or state / "audit-anchors" / ANCHORS),
             secret=state / SECRET,
         )
 
     def files(self) -> dict[str, Path]:
         """Every file, by its name in a copy."""
         found = {
-            f"{name}/{path.relative_to(folder)}": path
-            for name, folder in (("keys", self.store), ("anchors", self.anchors))
-            for path in sorted(folder.rglob("*"))
+            f"keys/{path.relative_to(self.store)}": path
+            for path in sorted(self.store.rglob("*"))
             if path.is_file() and not path.name.startswith((".", *NEVER))
         }
-        return found | ({SECRET: self.secret} if self.secret.exists() else {})
+        beside = {ANCHORS: self.anchors, SECRET: self.secret}
+        return found | {name: path for name, path in beside.items() if path.exists()}
 
     def place(self, name: str) -> Path:
         """Where the file of that name in a copy belongs."""
-        first, _, rest = name.partition("/")
-        return {"keys": self.store, "anchors": self.anchors}[first] / rest if rest else self.secret
+        if name.startswith("keys/"):
+            return self.store / name.removeprefix("keys/")
+        return {ANCHORS: self.anchors, SECRET: self.secret}[name]
 
 
 Seen = dict[str, tuple[int, int, int]]
@@ -69,7 +72,7 @@ def seen(kept: Kept) -> Seen:
 def copy(kept: Kept, to: Path, *, now: datetime, days: int) -> Path:
     """The newest copy: one made now, or the last one where nothing changed since. Older ones are pruned.
 
-    What did not change is linked, not copied. Files are replaced whole, so what is read is whole.
+    What did not change is linked, not copied. Keys are replaced whole, so what is read of them is whole.
     """
     with manifest.alone(to):
         before = manifest.those(to, KIND)
@@ -77,7 +80,7 @@ def copy(kept: Kept, to: Path, *, now: datetime, days: int) -> Path:
         with contextlib.suppress(Failed):
             known = manifest.checked(before[-1])["files"] if before else {}
         files = kept.files()
-        digests = {file: manifest.digest(path) for file, path in files.items()}
+        digests = {file: hashlib.sha256(_whole(file, path)).hexdigest() for file, path in files.items()}
         newest = before[-1] if before else to
         if not before or digests != {file: said["sha256"] for file, said in known.items()}:
             newest = to / f"{KIND}-{manifest.stamp(now)}"
@@ -88,12 +91,18 @@ def copy(kept: Kept, to: Path, *, now: datetime, days: int) -> Path:
                     if digests[file] != known.get(file, {}).get("sha256") or not _linked(
                         before[-1] / file, target
                     ):
-                        shutil.copyfile(path, target)
+                        target.write_bytes(_whole(file, path))
                         target.chmod(0o600)
                 facts = {"kind": KIND, "taken_at": now.isoformat(), "files": manifest.described(draft)}
                 manifest.write(draft, facts)
         prune(to, now=now, days=days)
     return newest
+
+
+def _whole(file: str, path: Path) -> bytes:
+    """What is in the file; of the anchors, which only grow, up to the end of the last whole line."""
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1] if file == ANCHORS else content
 
 
 def _linked(old: Path, target: Path) -> bool:

@@ -122,9 +122,9 @@ class Restore:
         kept = Kept.by(self.environ, state)
         if kept.store.exists() and any(kept.store.iterdir()):
             raise Failed("not_empty", f"The key store {kept.store} is not empty.")
-        anchored = kept.anchors.exists() and any(kept.anchors.iterdir())
+        anchored = kept.anchors.exists()
         for name in manifest.read(keys)["files"]:
-            if name.startswith("anchors/") and anchored:
+            if name == keycopy.ANCHORS and anchored:
                 continue
             target = kept.place(name)
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ class Restore:
             "DJANGO_SETTINGS_MODULE": "backend.settings",
         }
         # A program of its own: what starts a server must have no threads, and settings are read once.
-        self.django("-c", "from backend.backup import proof; proof.main()")
+        self.django("-c", "import django; django.setup(); from backend.backup import checks; checks.main()")
         self.report["steps"] = json.loads((state / "proof.json").read_text())
         (state / "proof.json").unlink()
 

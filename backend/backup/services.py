@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
+from backend import scope
 from backend.audit import services as audit
 from backend.backup import keycopy, manifest
 from backend.backup.base import base
@@ -26,6 +27,7 @@ from backend.backup.dump import Taken, dump
 from backend.backup.keycopy import Kept
 from backend.backup.manifest import Failed
 from backend.backup.models import Run
+from backend.proof.queries import heads_after
 
 MAKERS: Mapping[str, Callable[..., Taken]] = {"dump": dump, "base": base}
 
@@ -39,7 +41,7 @@ def make_backup(
     """
     try:
         manifest.apart(to, keys_to)
-        notes = {name: import_string(dotted)() for name, dotted in settings.BACKUP_NOTES.items()}
+        notes = {"audit_heads": _heads()}
         connection.close()  # it takes minutes, and what is not held cannot be lost meanwhile
         taken = MAKERS[kind](url, to, keep=keep, notes=notes)
         keys = keycopy.copy(_kept(), keys_to, now=timezone.now(), days=keep_keys_days)
@@ -134,6 +136,12 @@ def _note(name: str, kind: str, taken_at: datetime, began: float, **found: Any) 
         )
         action = "backup.verified" if found["ok"] else "backup.refused"
         audit.record(actor=None, action=action, subject=f"{name} {found.get('failed', '')}".strip())
+
+
+def _heads() -> list[dict[str, Any]]:
+    """How far each chain of the audit was sealed, a moment before the copy."""
+    with scope.everything():
+        return [asdict(head) for head in heads_after(0)]
 
 
 def _kept() -> Kept:

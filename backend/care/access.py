@@ -20,9 +20,11 @@ from rest_framework.request import Request
 from backend import scope
 from backend.accounts.authentication import AccessToken, SignedInUser, require_second_factor
 from backend.audit import services as audit
+from backend.audit.actions import known
 from backend.care import roles
 from backend.care.models import CareRelationship, Cover, Membership
 from backend.errors import Fault, Problem
+from backend.keys.envelope import Holder
 from backend.origin import device, request_id
 from backend.wire import uuid
 
@@ -35,8 +37,8 @@ _FIELDS = (
 # Who came through the door and, in the same statement, that the room behind it is open to them.
 _LEAVE_A_ROW = f"""
 WITH recorded AS (
-    {audit.INSERT}
-    VALUES (%(actor)s, %(action)s, %(participant)s, %(clinic)s, '', %(request)s, %(device)s)
+    {audit.INSERT_WITH_WHY}
+    VALUES (%(actor)s, %(action)s, %(participant)s, %(clinic)s, %(subject)s, %(request)s, %(device)s, %(why)s)
 )
 SELECT {scope.SET_PARTICIPANTS.replace("%s", "%(shown)s")}
 """
@@ -56,6 +58,11 @@ class SeenParticipant:
     timezone: str
     enrolled_at: datetime
     user_id: int | None
+
+    @property
+    def holder(self) -> Holder:
+        """Whose key what they wrote is sealed under."""
+        return Holder(self.public_id, self.clinic_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,10 @@ class PersonToken(AccessToken):
     )
     joins = "CROSS JOIN LATERAL care_person(u.id) p"
 
-    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> Person:
+    def user(self, id: int, second_factor: bool, *more: Any) -> Person:
         _, staff, wants_second_factor, *fields = more
         own = SeenParticipant(*fields) if fields[0] is not None else None
-        return Person(id, email, second_factor, staff, wants_second_factor, own)
+        return Person(id, second_factor, staff, wants_second_factor, own)
 
 
 def who(request: Request) -> Person:
@@ -98,11 +105,12 @@ def own_participant(user: Person, *, right: str) -> SeenParticipant:
     return user.participant
 
 
-def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
-    """The participant of that public id, for whoever `roles.TABLE` gives that right.
+def participant(user: Person, public_id: str, *, right: str, subject: object = "") -> SeenParticipant:
+    """The participant of that public id, for whoever `roles.TABLE` gives that right. `subject` is the id of
+    what of theirs is opened, where it is one thing.
 
-    Leaves an audit row naming the right when the reader is somebody else, one that says
-    `participant.refused` when the participant exists and the reader may not, and one that says
+    Leaves an audit row naming the right, and how they are entitled, when the reader is somebody else, one
+    that says `participant.refused` when the participant exists and the reader may not, and one that says
     `participant.no_consent` when the reader might if the participant agreed. Raises Problem 404, and
     Problem 403 `no_consent` for the last: who is told so may know that the participant exists. So does the
     participant, who is told `not_allowed` of what is others' right; and 403 `second_factor_required` for
@@ -113,15 +121,15 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
         _hold_to_second_factor(user)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS}, own, held, in_care, consented FROM care_door(%s, %s, %s)",
+            f"SELECT {_FIELDS}, own, held, tie, consented FROM care_door(%s, %s, %s)",
             [user.id, wanted, roles.NEEDS.get(right)],
         )
         row = cursor.fetchone()
         if row is None:
             raise Problem(404, "not_found")
-        *fields, own, held, in_care, consented = row
+        *fields, own, held, tie, consented = row
         seen = SeenParticipant(*fields)
-        may = roles.may(right, own=own, held=held, in_care=in_care)
+        may = roles.may(right, own=own, held=held, in_care=tie is not None)
         let_through = may and (own or consented)
         if not own:
             refusal = "participant.no_consent" if may else "participant.refused"
@@ -129,9 +137,11 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
                 _LEAVE_A_ROW,
                 {
                     "actor": user.id,
-                    "action": right if let_through else refusal,
+                    "action": known(right) if let_through else refusal,
                     "participant": seen.id,
                     "clinic": seen.clinic_id,
+                    "subject": str(subject),
+                    "why": roles.why(right, tie=tie) if may else "",
                     "request": request_id.get(),
                     "device": device.get(),
                     "shown": scope.listed([seen.id] if let_through else []),
@@ -146,10 +156,16 @@ def participant(user: Person, public_id: str, *, right: str) -> SeenParticipant:
 
 def may_still(*, user: int, participant: int, right: str) -> bool:
     """Whether that user, who did something yesterday, could do it today. Nobody sees anything: no audit."""
+    held, tie = ties(user=user, participant=participant)
+    return roles.may(right, own=False, held=held, in_care=tie is not None)
+
+
+def ties(*, user: int, participant: int) -> tuple[list[str], str | None]:
+    """That user's roles today in the participant's clinic, and what ties the two: or None."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT held, in_care FROM care_ties(%s, %s)", [user, participant])
+        cursor.execute("SELECT held, tie FROM care_ties(%s, %s)", [user, participant])
         row = cursor.fetchone()
-    return row is not None and roles.may(right, own=False, held=row[0], in_care=row[1])
+    return row or ([], None)
 
 
 @contextmanager
@@ -183,10 +199,24 @@ def memberships(user: Person) -> list[Membership]:
     )
 
 
+def membership_in(user: Person, seen: SeenParticipant, *, right: str) -> int:
+    """The key of the membership that gives the user that right over the participant's whole clinic."""
+    giving = roles.clinic_wide(right)
+    held = [m for m in memberships(user) if m.clinic_id == seen.clinic_id and m.role in giving]
+    return min(held, key=lambda m: giving.index(m.role)).pk
+
+
 def _hold_to_second_factor(user: Person) -> None:
-    """Nothing; 403 for staff whose clinic wants a second factor behind the sign-in, where there is none."""
+    """Nothing; 403 for staff whose clinic wants a second factor behind the sign-in, where there is none.
+
+    That is audited; who was asked about is not looked up for it.
+    """
     if user.wants_second_factor:
-        require_second_factor(user)
+        try:
+            require_second_factor(user)
+        except Problem:
+            audit.record(actor=user.id, action="second_factor.missing")
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +237,7 @@ def acting(user: Person, *, right: str, clinic: UUID | None = None) -> Acting:
     """
     may = [a for a in acting_anywhere(user, right=right) if clinic in (None, a.clinic)]
     if not may:
-        raise Problem(403, "not_allowed")
+        raise _refused(user, right)
     if len({m.clinic_id for m in may}) > 1:
         raise Problem(422, "validation_failed", errors=[Fault("/clinic", "required")])
     scope.grant_clinics([may[0].clinic_id])
@@ -223,9 +253,15 @@ def acting_anywhere(user: Person, *, right: str) -> list[Acting]:
         if m.role in roles.clinic_wide(right)
     ]
     if not may:
-        raise Problem(403, "not_allowed")
+        raise _refused(user, right)
     scope.grant_clinics({a.clinic_id for a in may})
     return may
+
+
+def _refused(user: Person, right: str, detail: str = "") -> Problem:
+    """The 403 for somebody who has that right over no such clinic; audited."""
+    audit.record(actor=user.id, action="clinic.refused", subject=right)
+    return Problem(403, "not_allowed", detail)
 
 
 Managed = TypeVar("Managed", Membership, CareRelationship, Cover)
@@ -248,7 +284,7 @@ def require_caseload(user: Person) -> None:
     """Nothing. Raises Problem 403 `not_allowed` for somebody in whose care nobody can be today."""
     _hold_to_second_factor(user)
     if not any(m.role in roles.TABLE["caseload.read"] for m in memberships(user)):
-        raise Problem(403, "not_allowed", "Only those who care for participants have a caseload.")
+        raise _refused(user, "caseload.read", "Only those who care for participants have a caseload.")
 
 
 def caseload(user: Person, *, after: int, limit: int) -> tuple[list[SeenParticipant], bool]:
@@ -259,14 +295,14 @@ def caseload(user: Person, *, after: int, limit: int) -> tuple[list[SeenParticip
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {_FIELDS} FROM care_caseload(%s, %s, %s, %s)",
+            f"SELECT {_FIELDS}, tie FROM care_caseload(%s, %s, %s, %s)",
             [user.id, roles.clinic_wide("caseload.read"), after, limit + 1],
         )
-        found = [SeenParticipant(*row) for row in cursor.fetchall()]
+        found = [(SeenParticipant(*fields), tie) for *fields, tie in cursor.fetchall()]
     seen = found[:limit]
     audit.record_each(
         actor=user.id,
         action="caseload.read",
-        participants=[(s.id, s.clinic_id) for s in seen],
+        participants=[(s.id, s.clinic_id, roles.why("caseload.read", tie=tie)) for s, tie in seen],
     )
-    return seen, len(found) > limit
+    return [s for s, _ in seen], len(found) > limit

@@ -13,6 +13,7 @@ from backend.care import roles
 from backend.care.consent.models import Consent, ConsentText, Disclosure
 from backend.care.consent.text import LONGEST_HOLD
 from backend.care.joining.models import CodeGuess, Invitation, RecoveryCode
+from backend.care.opened.models import EmergencyAccess
 
 # Django looks for an app's tables here.
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Cover",
     "Disclosure",
     "DosingSession",
+    "EmergencyAccess",
     "Invitation",
     "Membership",
     "Participant",

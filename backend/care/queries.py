@@ -10,8 +10,22 @@ from backend.care.access import SeenParticipant
 from backend.care.consent import queries as consent
 from backend.care.consent.disclosure import EVERYTHING, NOTHING, Level
 from backend.care.consent.text import Stream
-from backend.care.models import DosingSession
+from backend.care.models import Clinic, DosingSession
 from backend.care.timeline import Session, local_date, order
+
+
+def clock() -> datetime:
+    """The database's time as this transaction began, by which access is decided: what ends now is over for
+    the next request, however wrong the clock of the machine that asks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        at: datetime = cursor.fetchone()[0]
+    return at
+
+
+def clinic_name(clinic: int) -> str:
+    """What the clinic is called."""
+    return Clinic.objects.values_list("name", flat=True).get(pk=clinic)
 
 
 def dosing_sessions(participant_id: int) -> list[DosingSession]:

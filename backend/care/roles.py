@@ -57,12 +57,19 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "consent.recorded": {P: OWN},
         "disclosure.read": {P: OWN},
         "disclosure.changed": {P: OWN},
+        # Who opened what of theirs. Seeing somebody's data in an emergency, without being in their care, is
+        # open to those who could care; that it happened is for those who answer for the clinic.
+        "access_log.read": {P: OWN},
+        "emergency.opened": {T: CLINIC, S: CLINIC},
+        "emergency.read": {S: CLINIC, A: CLINIC},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},
         "recovery_codes.made": {P: OWN},
         "staff.managed": {A: CLINIC},
         "care.managed": {C: CLINIC, A: CLINIC},
+        # What colleagues saw and did in the clinic.
+        "audit.read": {A: CLINIC},
     }
 )
 
@@ -90,6 +97,31 @@ def may(right: str, *, own: bool, held: Collection[str], in_care: bool) -> bool:
         return True
     reached = {reaches.get(Role(role)) for role in held}
     return CLINIC in reached or (in_care and CARE in reached)
+
+
+class Why(StrEnum):
+    """How somebody is entitled to another's data. The first three are ties, which the database knows of."""
+
+    CARE = "care"
+    COVER = "cover"  # for whoever cares
+    EMERGENCY = "emergency"  # they said so, and why
+    OVERSIGHT = "oversight"  # their role reaches the whole clinic
+
+
+def why(right: str, *, tie: str | None) -> str:
+    """How somebody who may do this to a participant's data is entitled, tied to them or not."""
+    return Why.EMERGENCY if right == "emergency.opened" else tie or Why.OVERSIGHT
+
+
+def acted_as(action: str, *, why: str, held: Collection[str]) -> str | None:
+    """In which of the roles somebody held they did this: in one that entitled them, if any did."""
+    reaches = TABLE.get(action, {})
+    wanted = CLINIC if why == Why.OVERSIGHT else CARE
+
+    def rank(role: Role) -> tuple[bool, bool, int]:
+        return reaches.get(role) != wanted, role not in reaches, STAFF.index(role)
+
+    return min(map(Role, held), key=rank, default=None)
 
 
 def clinic_wide(right: str) -> list[str]:

@@ -70,13 +70,19 @@ def add_member(
 
 @transaction.atomic
 def enrol_participant(
-    *, clinic: Clinic, user: User | None, pseudonym: str, timezone: str, enrolled_at: datetime
+    *,
+    clinic: Clinic,
+    user: User | None,
+    pseudonym: str,
+    timezone: str,
+    enrolled_at: datetime,
+    actor: int | None = None,
 ) -> Participant:
     """A new participant of the clinic, without a therapist yet."""
     person = Participant.objects.create(
         clinic=clinic, user=user, pseudonym=pseudonym, timezone=timezone, enrolled_at=enrolled_at
     )
-    audit.record(actor=None, action="participant.enrolled", participant=person.pk, clinic=clinic.pk)
+    audit.record(actor=actor, action="participant.enrolled", participant=person.pk, clinic=clinic.pk)
     return person
 
 

@@ -22,6 +22,7 @@ FORMAT = 1
 KEY_BYTES = 32
 _HEADER = struct.Struct(">BI")
 _LENGTH = struct.Struct(">I")
+HEADER_BYTES = _HEADER.size
 _NONCE = 12
 _TAG = 16
 LEAST = 64
@@ -65,9 +66,14 @@ def padded_length(length: int) -> int:
 
 def seal(content: bytes, *, key: bytes, version: int, place: Place) -> bytes:
     """The content, sealed under that version of the holder's data key."""
-    header, nonce = _HEADER.pack(FORMAT, version), os.urandom(_NONCE)
+    head, nonce = header(version), os.urandom(_NONCE)
     padded = (_LENGTH.pack(len(content)) + content).ljust(padded_length(len(content)), b"\0")
-    return header + nonce + AESGCM(key).encrypt(nonce, padded, header + place.bytes())
+    return head + nonce + AESGCM(key).encrypt(nonce, padded, head + place.bytes())
+
+
+def header(version: int) -> bytes:
+    """What everything begins with that is sealed under that version of a data key."""
+    return _HEADER.pack(FORMAT, version)
 
 
 def version_of(sealed: bytes) -> int:
@@ -83,9 +89,9 @@ def version_of(sealed: bytes) -> int:
 def unseal(sealed: bytes, *, key: bytes, place: Place) -> bytes:
     """What was sealed. Raises CannotOpen for anything else than what stands in its own place, unchanged."""
     version_of(sealed)
-    header, nonce = sealed[: _HEADER.size], sealed[_HEADER.size : _HEADER.size + _NONCE]
+    head, nonce = sealed[: _HEADER.size], sealed[_HEADER.size : _HEADER.size + _NONCE]
     try:
-        padded = AESGCM(key).decrypt(nonce, sealed[_HEADER.size + _NONCE :], header + place.bytes())
+        padded = AESGCM(key).decrypt(nonce, sealed[_HEADER.size + _NONCE :], head + place.bytes())
     except InvalidTag:
         raise CannotOpen from None
     (length,) = _LENGTH.unpack_from(padded)

@@ -5,7 +5,7 @@ that the models declare.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from django.apps import apps
 from django.db import models
@@ -16,14 +16,7 @@ from backend.keys.envelope import Holder, Place
 Kind = Literal["text", "json"]
 
 
-if TYPE_CHECKING:
-    _Binary = models.BinaryField[Any, Any]
-else:
-    # Only the type checker's has parameters.
-    _Binary = models.BinaryField
-
-
-class SealedField(_Binary):
+class SealedField(models.BinaryField):
     """Ciphertext. `holder` and `clinic` lead from the row to whose key it is; `row` is the column that tells
     this row from all others, in the associated data."""
 
@@ -52,7 +45,7 @@ class SealedField(_Binary):
         """The text, sealed for this column of that row. Raises sealing.Destroyed."""
         return sealing.seal(text, self.place(row, holder))
 
-    def unseal(self, sealed: bytes, *, row: object, holder: Holder) -> str:
+    def unseal(self, sealed: bytes | memoryview, *, row: object, holder: Holder) -> str:
         """The text of this column in that row. Raises sealing.Destroyed and sealing.Unreadable."""
         return sealing.unseal(bytes(sealed), self.place(row, holder))
 

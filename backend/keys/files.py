@@ -107,6 +107,9 @@ class FileStore:
         try:
             # Readers know a file by inode, time and size, and an inode is used again: time must move on.
             before = path.stat().st_mtime_ns if path.exists() else 0
+            # Whoever was killed as they wrote left a draft; keys that are destroyed here must not lie there.
+            for left in self.folder.glob(f".{name}.json.*"):
+                left.unlink()
             write_private(path, orjson.dumps(content), newer_than=before)
         except OSError as error:
             raise StoreFailed(f"the key store cannot be written: {error.strerror}") from None

@@ -4,7 +4,7 @@ A data key is written down, wrapped twice, and opened again from what was writte
 under it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -47,8 +47,16 @@ class Keyring:
         """
         record = self.store.get(holder.id)
         if record is None:
-            record = self.store.change(holder.id, lambda before: before or self._first(holder))
-            made()
+            new = False
+
+            def first(before: Record | None) -> Record:
+                nonlocal new
+                new = before is None
+                return before or self._first(holder)
+
+            self.store.change(holder.id, first)
+            if new:
+                made()
             # From what lies on disk, as every later reader will.
             record = self._known(holder.id)
         self._living(record)
@@ -82,15 +90,24 @@ class Keyring:
             if before is None:
                 raise NoSuchKey
             self._living(before)
-            if len(before.keys) > 1:  # a turn-over that was broken off goes on with the key it made
-                return before
-            version = before.current + 1
-            wrapped = self._wrap(wrapping.new_key(), holder, version, before.clinic)
-            return replace(before, current=version, keys={**before.keys, version: wrapped})
+            return self._with_next(holder, before)
 
         record = self.store.change(holder, add)
         self.open(holder, record.current, record)
         return record.current
+
+    def next_versions(self) -> int:
+        """How many people's data keys have a next version just now; all but our own do, from now on."""
+
+        def add(holder: UUID, before: Record) -> Record:
+            ours = holder in OURS or before.destroyed_at is not None
+            return before if ours else self._with_next(holder, before)
+
+        return sum(self.store.rewrite(part, add) for part in self.store.parts())
+
+    def turning(self) -> dict[UUID, Record]:
+        """Those whose data keys have more than one version, and their records."""
+        return {holder: record for holder, record in self.store.records() if len(record.keys) > 1}
 
     def forget_older(self, holder: UUID) -> None:
         """Nothing; of the holder's data keys only the current one is left."""
@@ -98,9 +115,14 @@ class Keyring:
         def forget(before: Record | None) -> Record:
             if before is None:
                 raise NoSuchKey
-            return replace(before, keys={v: k for v, k in before.keys.items() if v == before.current})
+            return _newest(before)
 
         self.store.change(holder, forget)
+
+    def forget_older_of(self, holders: Collection[UUID]) -> None:
+        """Nothing; of those people's data keys only the current ones are left."""
+        for part in self.store.parts():
+            self.store.rewrite(part, lambda holder, before: _newest(before) if holder in holders else before)
 
     def destroy(self, holder: UUID, *, at: datetime) -> datetime:
         """When the holder's data keys were destroyed: now, or before. Their record says so for ever."""
@@ -207,6 +229,18 @@ class Keyring:
         wrapped = self._wrap(wrapping.new_key(), holder.id, 1, holder.clinic)
         return Record(holder.clinic, 1, {1: wrapped})
 
+    def _with_next(self, holder: UUID, before: Record) -> Record:
+        """The record with a next version, tried out; as it is where a turn-over was broken off, which goes on
+        with the key it made."""
+        if len(before.keys) > 1:
+            return before
+        version, data_key = before.current + 1, wrapping.new_key()
+        wrapped = self._wrap(data_key, holder, version, before.clinic)
+        after = replace(before, current=version, keys={**before.keys, version: wrapped})
+        if self.open(holder, version, after) != data_key:
+            raise CannotOpen
+        return after
+
     def _wrap(self, data_key: bytes, holder: UUID, version: int, clinic: int) -> Wrapped:
         masters = self.master.masters()
         recovery = self._recovery_key(clinic)
@@ -261,3 +295,8 @@ class Keyring:
         if found is None:
             raise StoreFailed("there is no recovery key: run `manage.py keys init`")
         return found
+
+
+def _newest(record: Record) -> Record:
+    """The record with no other data key than its current one."""
+    return replace(record, keys={v: key for v, key in record.keys.items() if v == record.current})

@@ -55,7 +55,10 @@ class MasterFile:
         """Nothing; these are the master keys now."""
         keys = {id_: base64.b64encode(key).decode() for id_, key in masters.keys.items()}
         try:
-            write_private(self.path, orjson.dumps({"current": masters.current, "keys": keys}))
+            # As in the store: whoever knows the file by inode, time and size must see that it is another.
+            before = self.path.stat().st_mtime_ns if self.path.exists() else 0
+            content = orjson.dumps({"current": masters.current, "keys": keys})
+            write_private(self.path, content, newer_than=before)
         except OSError as error:
             raise StoreFailed(f"the master key cannot be written: {error.strerror}") from None
 

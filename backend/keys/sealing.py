@@ -1,6 +1,7 @@
 """Sealing what names people or tells of them, under their own data key; and opening it again."""
 
-from django.db import transaction
+from django.db import connection, transaction
+from psycopg.pq import TransactionStatus
 
 from backend.audit import services as audit
 from backend.errors import Problem
@@ -39,6 +40,7 @@ def unseal(sealed: bytes, place: Place) -> str:
 def seal_bytes(content: bytes, place: Place) -> bytes:
     """The content, sealed for that place and opened once to make sure. Raises Destroyed."""
     holder = place.holder
+    _begin()
     try:
         with available():
             version, key = keyring().current(holder, made=lambda: _key_made(holder))
@@ -62,6 +64,16 @@ def unseal_bytes(sealed: bytes, place: Place) -> bytes:
     except CannotOpen:
         _refused(place)
         raise Unreadable from None
+
+
+def _begin() -> None:
+    """Nothing; the transaction that is to store what is sealed has begun.
+
+    Before an older key is forgotten, all transactions that were open when it was followed by a newer one have
+    ended. Django begins one with its first statement, and a key may be looked up before that.
+    """
+    if connection.in_atomic_block and connection.connection.info.transaction_status == TransactionStatus.IDLE:
+        connection.connection.execute("SELECT 1")
 
 
 def _key_made(holder: Holder) -> None:

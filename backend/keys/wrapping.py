@@ -95,4 +95,8 @@ def read(text: str) -> X25519PrivateKey:
     raw, check = decoded[:KEY_BYTES], decoded[KEY_BYTES:]
     if len(raw) != KEY_BYTES or hashlib.sha256(raw).digest()[:_CHECK] != check:
         raise CannotOpen
-    return X25519PrivateKey.from_private_bytes(raw)
+    key = X25519PrivateKey.from_private_bytes(raw)
+    # The last letter has bits to spare: a slip in those is one too.
+    if written(key).replace("-", "") != _PREFIX + letters:
+        raise CannotOpen
+    return key

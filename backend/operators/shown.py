@@ -107,6 +107,12 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             participant="participant_id",
             clinic="clinic_id",
         ),
+        "care.EmergencyAccess": Shown(
+            ("id", "clinic_id", "participant_id", "membership_id", "opened_at", "until"),
+            participant="participant_id",
+            clinic="clinic_id",
+            heading="Emergency accesses",
+        ),
         "care.DosingSession": Shown(
             ("id", "participant_id", "started_at", "recorded_at", "recorded_by_id"), **OF_A_PARTICIPANT
         ),
@@ -159,6 +165,13 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             participant="participant",
             clinic="clinic",
             heading="Audit entries",
+        ),
+        "audit.History": Shown(
+            ("id", "at", "actor", "request", "change", "table", "row", "participant", "clinic"),
+            ("change",),
+            participant="participant",
+            clinic="clinic",
+            heading="Histories",
         ),
         "backup.Run": Shown(
             (

@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
-from backend.backup import keycopy, manifest, proof, queries, wal
+from backend.backup import checks, keycopy, manifest, queries, wal
 from backend.backup.keycopy import Kept
 from backend.backup.manifest import Failed
 from backend.backup.models import Run
@@ -29,10 +29,16 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 @pytest.fixture
 def kept(tmp_path: Path) -> Kept:
     """What a service keeps with its keys: files of them, an anchor, the secret; and two never copied."""
-    for name in ("keys/00.json", "keys/01.json", "keys/.00.lock", "anchors/heads", "secret-key"):
+    for name in (
+        "keys/00.json",
+        "keys/01.json",
+        "keys/.00.lock",
+        "audit-anchors/anchors.jsonl",
+        "secret-key",
+    ):
         path = tmp_path / "state" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_text(f"{name}\n")
     for name in keycopy.NEVER:
         (tmp_path / "state" / "keys" / name).write_text("opens everything")
     return Kept.by({}, tmp_path / "state")
@@ -48,9 +54,24 @@ def test_a_copy_of_the_keys_holds_them_and_what_goes_with_them_and_no_master_key
 ) -> None:
     copy = keycopy.copy(kept, tmp_path / "copies", now=NOW, days=7)
 
-    names = ("keys/00.json", "keys/01.json", "anchors/heads", "secret-key")
-    assert copied(copy) == {name: name for name in names}
-    assert {kept.place(name): name for name in names} == {tmp_path / "state" / name: name for name in names}
+    places = {
+        "keys/00.json": "keys/00.json",
+        "keys/01.json": "keys/01.json",
+        "anchors.jsonl": "audit-anchors/anchors.jsonl",
+        "secret-key": "secret-key",
+    }
+    assert copied(copy) == {name: f"{place}\n" for name, place in places.items()}
+    assert {name: kept.place(name) for name in places} == {
+        name: tmp_path / "state" / place for name, place in places.items()
+    }
+
+
+def test_of_anchors_only_whole_lines_are_copied(kept: Kept, tmp_path: Path) -> None:
+    with kept.anchors.open("a") as file:
+        file.write('{"half')
+    copy = keycopy.copy(kept, tmp_path / "copies", now=NOW, days=7)
+
+    assert copied(copy)["anchors.jsonl"] == "audit-anchors/anchors.jsonl\n"
 
 
 def test_a_change_makes_a_new_copy_that_shares_what_stayed(kept: Kept, tmp_path: Path) -> None:
@@ -61,9 +82,9 @@ def test_a_change_makes_a_new_copy_that_shares_what_stayed(kept: Kept, tmp_path:
     second = keycopy.copy(kept, to, now=NOW + timedelta(days=1), days=7)
 
     assert copied(second) == {**copied(first), "keys/00.json": "changed"}
-    assert copied(first)["keys/00.json"] == "keys/00.json"
+    assert copied(first)["keys/00.json"] == "keys/00.json\n"
     same = [name for name in copied(second) if (first / name).samefile(second / name)]
-    assert sorted(same) == ["anchors/heads", "keys/01.json", "secret-key"]
+    assert sorted(same) == ["anchors.jsonl", "keys/01.json", "secret-key"]
 
 
 def test_a_copy_that_was_changed_is_copied_anew_and_never_shared(kept: Kept, tmp_path: Path) -> None:
@@ -73,7 +94,7 @@ def test_a_copy_that_was_changed_is_copied_anew_and_never_shared(kept: Kept, tmp
     second = keycopy.copy(kept, to, now=NOW + timedelta(days=1), days=7)
 
     assert second != first
-    assert copied(second)["keys/00.json"] == "keys/00.json"
+    assert copied(second)["keys/00.json"] == "keys/00.json\n"
     manifest.checked(second)
 
 
@@ -260,21 +281,21 @@ def sealed() -> Iterator[SealedField]:
 def test_sealed_values_are_opened_and_one_that_was_moved_is_named(db: None, sealed: SealedField) -> None:
     from backend.keys.ring import keyring
 
-    assert proof.open_each([sealed]) == {"opened": 3, "erased": 0}
-    assert proof.open_each([sealed], most=2) == {"opened": 2, "erased": 0}
+    assert checks.open_each([sealed]) == {"opened": 3, "erased": 0}
+    assert checks.open_each([sealed], most=2) == {"opened": 2, "erased": 0}
     with connection.cursor() as cursor:
         cursor.execute("SELECT person FROM note WHERE id = 1")
         keyring().destroy(cursor.fetchone()[0], at=timezone.now())
-    assert proof.open_each([sealed]) == {"opened": 2, "erased": 1}
+    assert checks.open_each([sealed]) == {"opened": 2, "erased": 1}
     with connection.cursor() as cursor:
         cursor.execute("UPDATE note SET text = (SELECT text FROM note WHERE id = 3) WHERE id = 2")
     with pytest.raises(Failed, match=r"note.text 2: Unreadable"):
-        proof.open_each([sealed])
+        checks.open_each([sealed])
 
 
 def test_a_step_that_fails_says_its_own_name_and_no_word_of_why() -> None:
     with pytest.raises(Failed) as failed:
-        proof.taken("uuid.UUID")
+        checks.taken("uuid.UUID")
 
     assert (failed.value.code, str(failed.value)) == ("UUID", "TypeError")
 
@@ -335,6 +356,7 @@ def test_metrics_are_numbers_and_nothing_else(db: None) -> None:
     failed = found.pop("selfkind_failed_wakes")
     assert failed >= 0
     assert found == {
+        "selfkind_audit_unsealed": 0,
         "selfkind_backup_alarm": 0,
         "selfkind_quarantined": 0,
         "selfkind_trends_behind": 0,

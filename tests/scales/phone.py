@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.test import Client
 
 from backend.audit.models import Entry
 from backend.care.models import Membership, Participant
+from backend.keys.envelope import Holder
+from backend.keys.fields import sealed
 from scales.models import Administration, Correction, Quarantined, Trend
 
 ClientFor = Callable[[Participant | Membership], Client]
@@ -32,6 +35,13 @@ def counts() -> dict[str, int]:
 def kept() -> list[tuple[str, UUID | None]]:
     """What quarantine holds: kind and id of each, in the order it came."""
     return list(Quarantined.objects.order_by("id").values_list("kind", "administration"))
+
+
+def opened(found: Quarantined, name: str = "body") -> Any:
+    """What was sent, or what was wrong with it, out of what is sealed in quarantine."""
+    holder = Holder(found.participant.public_id, found.participant.clinic_id)
+    text = sealed(Quarantined, name).unseal(getattr(found, name), row=found.pk, holder=holder)
+    return orjson.loads(text)
 
 
 def actions(participant: Participant) -> list[str]:

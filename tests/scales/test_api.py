@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from backend.care.models import Clinic, Participant
 from backend.changes.models import Change
+from backend.errors import pointer
 from scales.models import Administration, Quarantined
 from tests.conftest import ENROLLED_AT, responses, statements, submission
-from tests.scales.phone import ClientFor, actions, counts, kept, pointers, post, value
+from tests.scales.phone import ClientFor, actions, counts, kept, opened, pointers, post, value
 from tests.scales.test_cases import VECTORS
 
 NOTHING = {"Administration": 0, "Correction": 0, "Quarantined": 0, "Trend": 0}
@@ -138,7 +139,7 @@ def test_other_content_under_a_taken_id_is_a_conflict_and_both_are_kept(
 
     assert [(a.status_code, a.json()["code"]) for a in second] == [(409, "conflict")] * 3
     assert kept() == [("conflict", UUID(body["id"]))]
-    assert Quarantined.objects.get().body == body | other
+    assert opened(Quarantined.objects.get()) == body | other
     assert post(client, body).content == first.content
     assert actions(ana) == ["administration.recorded", "administration.quarantined"]
 
@@ -213,7 +214,9 @@ def test_what_does_not_fit_is_named_kept_once_and_never_scored(
     assert [a.content for a in again] == [first.content] * 2
     assert counts() == NOTHING | {"Quarantined": 1}
     found = Quarantined.objects.get()
-    assert (found.kind, found.participant, found.body, found.sent_by) == ("rejected", ana, body, ana.user)
+    assert (found.kind, found.participant, found.sent_by) == ("rejected", ana, ana.user)
+    assert opened(found) == body
+    assert [(pointer(*place), code) for place, code, _ in opened(found, "faults")] == places
     assert found.resolved_at is None
     assert actions(ana) == ["administration.quarantined"]
 
@@ -225,7 +228,7 @@ def test_what_is_no_object_does_not_fit_either(ana: Participant, client_for: Cli
     )
 
     assert (answer.status_code, pointers(answer)) == (422, [("", "wrong_type")])
-    assert Quarantined.objects.get().body == body
+    assert opened(Quarantined.objects.get()) == body
 
 
 def test_two_ids_with_the_same_misfit_are_two(ana: Participant, client_for: ClientFor) -> None:
@@ -252,7 +255,7 @@ def test_phq_9_is_not_switched_on_and_its_answers_are_kept(ana: Participant, cli
 
     assert [(a.status_code, a.json()["code"]) for a in answers] == [(422, "not_enabled")] * 2
     assert counts() == NOTHING | {"Quarantined": 1}
-    assert Quarantined.objects.get().body == body
+    assert opened(Quarantined.objects.get()) == body
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from django.utils import timezone
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
 from backend.care.models import ConsentText, Disclosure, Participant
+from backend.keys.fields import sealed_fields
 from scales.models import Held, LoadedFile, Quarantined, Release
 from tests.conftest import as_owner, submission
 from tests.scales.phone import ClientFor, correct, post
@@ -25,6 +26,7 @@ APPEND_ONLY = {
     "scales_release": "SET released_at = now()",
 }
 KEPT_COLUMNS = (
+    "id",
     "participant_id",
     "kind",
     "administration",
@@ -120,17 +122,121 @@ def test_what_waits_in_quarantine_stays_and_can_be_settled(written: None) -> Non
 def test_every_column_of_the_quarantine_but_the_settling_is_kept() -> None:
     columns = {field.column for field in Quarantined._meta.local_fields}
 
-    assert columns - set(KEPT_COLUMNS) == {"id", "resolved_at"}
+    assert columns - set(KEPT_COLUMNS) == {"resolved_at"}
 
 
 def test_the_triggers_fire_in_every_session(db: None) -> None:
     """`A`: as a replica too, which only a superuser can try out."""
-    tables = [*APPEND_ONLY, "scales_quarantined"]
+    sealed = {field.model._meta.db_table for field in sealed_fields()} & {*APPEND_ONLY, "scales_quarantined"}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT tgrelid::regclass::text, tgenabled FROM pg_trigger"
-            " WHERE tgfoid = 'refuse_change'::regproc ORDER BY 1",
+            "SELECT tgrelid::regclass::text, tgfoid::regproc::text, tgenabled FROM pg_trigger"
+            " WHERE tgfoid IN ('refuse_change'::regproc, 'refuse_all_but_resealing'::regproc)",
         )
         found = cursor.fetchall()
 
-    assert sorted(found) == sorted((table, "A") for table in tables for _ in range(2))
+    assert sealed == {"scales_correction", "scales_quarantined"}
+    assert sorted(found) == sorted(
+        (table, function, "A")
+        for table in {*APPEND_ONLY, *sealed}
+        for function in ("refuse_change", "refuse_all_but_resealing" if table in sealed else "refuse_change")
+    )
+
+
+def resealed(table: str, column: str) -> tuple[bytes, bytes]:
+    """What stands sealed in the only row of that table, and the same sealed under a next key."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM {table}")
+        ((before,),) = cursor.fetchall()
+    version = int.from_bytes(before[1:5])
+    return before, before[:1] + (version + 1).to_bytes(4) + before[5:-1] + b"!"
+
+
+def with_version(sealed: bytes, version: int) -> bytes:
+    return sealed[:1] + version.to_bytes(4) + sealed[5:]
+
+
+SEALED = [
+    ("scales_correction", "reason", "revision = revision"),
+    ("scales_correction", "reason", "responses = '{}'"),
+    ("scales_quarantined", "body", "kind = 'conflict'"),
+    ("scales_quarantined", "faults", "resolved_at = now()"),
+]
+
+
+@pytest.mark.parametrize(("table", "column"), sorted({(table, column) for table, column, _ in SEALED}))
+def test_what_is_sealed_can_be_sealed_anew_under_a_newer_key(written: None, table: str, column: str) -> None:
+    _, after = resealed(table, column)
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = %s", [after])
+        assert cursor.rowcount == 1
+        cursor.execute(f"SELECT {column} FROM {table}")
+        assert cursor.fetchall() == [(after,)]
+
+
+@pytest.mark.parametrize(("table", "column"), sorted({(table, column) for table, column, _ in SEALED}))
+def test_what_is_sealed_can_be_put_to_no_other_use(written: None, table: str, column: str) -> None:
+    before, after = resealed(table, column)
+    version = int.from_bytes(before[1:5])
+    abused = {
+        "the same version": with_version(after, version),
+        "a lower version": with_version(after, version - 1),
+        "no change at all": before,
+        "longer": after + b"!",
+        "shorter": after[:-1],
+        "another format": b"\x02" + after[1:],
+        "a header alone": after[:5],
+        "nothing": b"",
+    }
+    for how, value in abused.items():
+        assert refused(f"UPDATE {table} SET {column} = '\\x{value.hex()}'"), how
+    assert refused(f"UPDATE {table} SET {column} = NULL")
+    assert refused(f"UPDATE {table} SET id = id")
+    assert refused(f"DELETE FROM {table}")
+    assert refused(f"TRUNCATE {table} CASCADE")
+
+
+def test_versions_are_compared_as_numbers_without_a_sign(written: None) -> None:
+    _, after = resealed("scales_correction", "reason")
+    highest, low = with_version(after, 2**32 - 1), with_version(after, 256)
+    with connection.cursor() as cursor:
+        for value in (low, highest):
+            cursor.execute("UPDATE scales_correction SET reason = %s", [value])
+
+    assert refused(f"UPDATE scales_correction SET reason = '\\x{with_version(after, 255).hex()}'")
+
+
+@pytest.mark.parametrize(("table", "column", "otherwise"), SEALED)
+def test_nothing_else_comes_along_with_what_is_sealed_anew(
+    written: None, table: str, column: str, otherwise: str
+) -> None:
+    _, after = resealed(table, column)
+    change = f"UPDATE {table} SET {column} = '\\x{after.hex()}'"
+
+    # A column that is set to what it is does not change; any other does.
+    assert refused(f"{change}, {otherwise}") == (otherwise != "revision = revision")
+    assert refused(f"{change}, content_hash = ''")
+    assert refused(f"{change}, received_at = received_at + interval '1 microsecond'")
+
+
+def test_a_number_written_otherwise_is_a_change(written: None) -> None:
+    """3.0 equals 3 to jsonb, and is not what was submitted."""
+    _, after = resealed("scales_correction", "reason")
+
+    assert refused(
+        f"UPDATE scales_correction SET reason = '\\x{after.hex()}',"
+        " responses = jsonb_set(responses, '{scs01}', '4.0')"
+    )
+
+
+def test_both_sealed_columns_of_a_row_can_be_sealed_anew_at_once_and_not_one_of_them_wrongly(
+    written: None,
+) -> None:
+    body, new_body = resealed("scales_quarantined", "body")
+    _, new_faults = resealed("scales_quarantined", "faults")
+    statement = "UPDATE scales_quarantined SET body = '\\x{}', faults = '\\x{}'"
+
+    assert not refused(statement.format(new_body.hex(), new_faults.hex()))
+    assert refused(statement.format(new_body.hex(), with_version(new_faults, 1).hex()))
+    assert refused(statement.format(body.hex(), new_body.hex()))

@@ -8,7 +8,7 @@ import pytest
 from backend.care.models import Membership, Participant
 from scales.models import Correction, Quarantined, Trend
 from tests.conftest import responses, submission
-from tests.scales.phone import URL, ClientFor, actions, correct, counts, pointers, post, value
+from tests.scales.phone import URL, ClientFor, actions, correct, counts, opened, pointers, post, value
 
 
 def correction(answer: float = 4, **fields: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_a_correction_that_does_not_fit_is_kept_and_changes_nothing(
     assert [a.status_code for a in answers] == [422, 422]
     assert pointers(answers[0]) == places
     found = Quarantined.objects.get()
-    assert (found.kind, found.body) == ("rejected", body)
+    assert (found.kind, opened(found)) == ("rejected", body)
     assert found.administration == UUID(sent["id"])
     assert Correction.objects.count() == 0
     assert Trend.objects.get().requested == 1

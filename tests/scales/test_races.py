@@ -17,7 +17,7 @@ from backend.care.services import create_clinic
 from backend.changes.models import Change
 from scales.models import Administration, Correction, Quarantined, Trend
 from tests.conftest import Copy, as_owner, enrol, responses, sign_in, submission
-from tests.scales.phone import correct, post
+from tests.scales.phone import correct, opened, post
 from tests.scales.test_corrections import correction
 
 AT_ONCE = 8
@@ -79,7 +79,7 @@ def test_one_id_for_eight_contents_is_one_and_seven_kept(
 
         assert Counter(a.status_code for a in answers) == {201: 1, 409: AT_ONCE - 1}
         recorded = Administration.objects.get(id=body["id"]).responses
-        kept = [q.body["responses"] for q in Quarantined.objects.filter(administration=body["id"])]
+        kept = [opened(q)["responses"] for q in Quarantined.objects.filter(administration=body["id"])]
         assert sorted(map(str, [recorded, *kept])) == sorted(str(sent["responses"]) for sent in bodies)
 
 

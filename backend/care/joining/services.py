@@ -218,7 +218,7 @@ def throttle(*, client: str, now: datetime) -> None:
 
 
 def count_wrong_code(*, client: str, now: datetime) -> None:
-    """Nothing; it counts against that address. The audit learns when that was the last one allowed."""
+    """Nothing; it counts against that address, and is audited: once more when it was the last one allowed."""
     name = _client(client)
     with connection.cursor() as cursor:
         # Whoever else is doing this takes the rest: two that wait for each other's rows never end.
@@ -228,6 +228,7 @@ def count_wrong_code(*, client: str, now: datetime) -> None:
             [now - max(queries.WITHIN, queries.IN_ALL_WITHIN)],
         )
     CodeGuess.objects.create(client=name, at=now)
+    audit.record(actor=None, action="code.wrong", subject=name[:16])
     if queries.seconds_until_room(client=name, now=now):
         audit.record(actor=None, action="code.refused", subject=name[:16])
 
@@ -300,7 +301,9 @@ def _join(
     participant = _enrol(clinic, user, timezone=timezone, now=now, choose=choose)
     if invitation.therapist is None:  # a constraint of the table: never for somebody new
         raise ValueError("Somebody new has a therapist.")
-    services.start_care(participant=participant, therapist=invitation.therapist, started_at=now)
+    services.start_care(
+        participant=participant, therapist=invitation.therapist, started_at=now, actor=user.pk
+    )
     return participant
 
 
@@ -309,7 +312,12 @@ def _enrol(clinic: Clinic, user: User, *, timezone: str, now: datetime, choose: 
         name = pseudonym(choose, adjectives=1 if attempt <= _PLAIN_TRIES else 2)
         try:
             return services.enrol_participant(
-                clinic=clinic, user=user, pseudonym=name, timezone=timezone, enrolled_at=now
+                clinic=clinic,
+                user=user,
+                pseudonym=name,
+                timezone=timezone,
+                enrolled_at=now,
+                actor=user.pk,
             )
         except IntegrityError:
             # Taken by somebody, it may be at this very moment.

@@ -8,16 +8,8 @@ from django.db.models import Q, QuerySet
 
 from backend.accounts.models import User
 from backend.care.models import CareRelationship, Cover, Membership
+from backend.care.queries import clock as clock
 from backend.care.roles import Role
-
-
-def clock() -> datetime:
-    """The database's time as this transaction began, by which access is decided: what ends now is over for
-    the next request, however wrong the clock of the machine that asks."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
-        at: datetime = cursor.fetchone()[0]
-    return at
 
 
 def moment() -> datetime:

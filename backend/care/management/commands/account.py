@@ -5,7 +5,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from backend.accounts import services
+from backend.accounts.addresses import user_of
 from backend.accounts.models import User
+from backend.audit import services as audit
+from backend.care.models import Participant
 from backend.command import MachineCommand
 from backend.wire import uuid
 
@@ -25,7 +28,7 @@ class Command(MachineCommand):
 
     def act(self, options: dict[str, Any]) -> None:
         if options["email"]:
-            found = User.objects.filter(email=options["email"].strip().lower()).first()
+            found = user_of(options["email"])
         else:
             id_ = uuid(options["participant"])
             found = User.objects.filter(participant__public_id=id_).first() if id_ else None
@@ -33,7 +36,16 @@ class Command(MachineCommand):
             raise CommandError("There is no such account.")
         if options["action"] == "suspend":
             services.suspend_user(user=found, by=None)
+            _tell_participant(found, "participant.suspended")
             self.stdout.write("Suspended: out from the next request on.")
         else:
             services.restore_user(user=found, by=None)
+            _tell_participant(found, "participant.restored")
             self.stdout.write("Restored: they may sign in again.")
+
+
+def _tell_participant(user: User, action: str) -> None:
+    """Nothing; somebody who is a participant finds it among what was done with their data."""
+    person = Participant.objects.filter(user=user).first()
+    if person is not None:
+        audit.record(actor=None, action=action, participant=person.pk, clinic=person.clinic_id)

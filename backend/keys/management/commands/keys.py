@@ -11,7 +11,8 @@ from django.db import connection
 
 from backend import scope
 from backend.audit import services as audit
-from backend.keys import wrapping
+from backend.errors import CODES, Problem
+from backend.keys import rotation, wrapping
 from backend.keys.envelope import CannotOpen
 from backend.keys.keyring import INSTALLATION
 from backend.keys.ring import keyring
@@ -29,6 +30,12 @@ class Command(BaseCommand):
         init.add_argument("--recovery-key-to", type=Path, default=settings.STATE / "recovery-key")
         recovery = actions.add_parser("recovery", help="a new recovery key, told once")
         recovery.add_argument("--clinic", metavar="NAME", help="for one clinic's people; else for everybody")
+        rotate = actions.add_parser("rotate", help="turn keys over beside the service; both kinds by default")
+        rotate.add_argument("--master", action="store_true", help="the master key alone")
+        rotate.add_argument("--participants", action="store_true", help="people's data keys alone")
+        rotate.add_argument(
+            "--pause", type=float, default=rotation.PAUSE, metavar="SECONDS", help="before older keys go"
+        )
         for name, what in (
             ("check", "does every key open?"),
             ("recover", "open every key with a recovery key, under a master key that is here"),
@@ -46,6 +53,8 @@ class Command(BaseCommand):
             getattr(self, f"do_{options['action']}")(options)
         except StoreFailed as why:
             raise CommandError(f"{why}.") from None
+        except Problem as problem:
+            raise CommandError(problem.detail or CODES[problem.code]) from None
 
     def do_init(self, options: dict[str, Any]) -> None:
         """Nothing; what was missing is there."""
@@ -100,6 +109,27 @@ class Command(BaseCommand):
         with scope.everything():
             audit.record(actor=None, action="key.recovered", subject=opened)
         self.stdout.write(f"{opened} keys were opened; {left} wait for another recovery key.")
+
+    def do_rotate(self, options: dict[str, Any]) -> None:
+        """Nothing; keys were turned over. Broken off at any moment, the next call goes on."""
+        both, unreadable = options["master"] == options["participants"], 0
+        try:
+            with rotation.alone():
+                if both or options["master"]:
+                    rotation.rotate_master(say=self._say)
+                if both or options["participants"]:
+                    unreadable = rotation.rotate_data_keys(say=self._say, pause=options["pause"])
+        except rotation.AlreadyRunning:
+            raise CommandError("Keys are being turned over already.") from None
+        if unreadable:
+            raise CommandError(
+                f"{unreadable} values do not open. They stay as they are, and their people keep older keys"
+                " too; the audit says which they are (sealed.unreadable)."
+            )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def _tell(self, private: X25519PrivateKey) -> None:
         self.stdout.write("This recovery key is shown once. Keep it on paper, away from this machine:\n")

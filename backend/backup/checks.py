@@ -4,37 +4,45 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import django
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from backend import scope
 from backend.backup.manifest import Failed
 from backend.keys.envelope import Holder
-
-if TYPE_CHECKING:
-    from backend.keys.fields import SealedField
+from backend.keys.fields import SealedField, sealed_fields
+from backend.keys.sealing import Destroyed
+from backend.proof.services import record_restore
+from backend.proof.verify import verify
 
 SAMPLE = 10_000
+# What is done and looked at before a restored service may be opened, in this order: functions by dotted name,
+# that take nothing, say what they found and raise what they do not like. The audit goes on from what the
+# backup held before anything else is written.
+STEPS = (
+    "backend.backup.checks.anchor_restore",
+    "backend.backup.checks.verify_audit",
+    "backend.backup.checks.open_sealed",
+)
 
 
 def main() -> None:
     """Nothing; every step was taken, and STATE/proof.json says what each of them found.
 
-    A step is a function that takes nothing and raises what it does not like. The program then ends with the
-    step's name, or a Failed's own code: words of an exception could hold what somebody wrote.
+    Where one fails, the program ends with its name, or a Failed's own code: words of an exception could hold
+    what somebody wrote.
     """
-    django.setup()
     found: dict[str, Any] = {}
     try:
         bring_up_to_date()
-        for name in settings.RESTORE_STEPS:
+        for name in STEPS:
             found[name] = taken(name)
     except Failed as why:
         sys.exit(f"{why.code}: {why}")
@@ -68,21 +76,31 @@ def bring_up_to_date() -> None:
             raise Failed("migrate_failed", "The tables could not be brought up to date.")
 
 
+def anchor_restore() -> int:
+    """The number of the anchor that says where the audit goes on from."""
+    return record_restore(now=timezone.now()).number
+
+
+def verify_audit() -> dict[str, int]:
+    """How many entries are chained, and how many wait for that. Raises Failed naming what is wrong."""
+    verdict = verify()
+    for finding in verdict.findings:
+        raise Failed("audit_broken", f"{finding.kind}: {finding.place}")
+    chains = verdict.chains.values()
+    return {"chained": sum(c.entries for c in chains), "unsealed": sum(c.unsealed for c in chains)}
+
+
 def open_sealed() -> dict[str, int]:
     """How many sealed values were opened, and how many are of people who were erased. Raises Failed.
 
     Up to 10,000, chosen by chance where there are more.
     """
-    from backend.keys.fields import sealed_fields  # the apps must be ready first
-
     with scope.everything():
         return open_each(list(sealed_fields()))
 
 
-def open_each(fields: Sequence["SealedField"], most: int = SAMPLE) -> dict[str, int]:
+def open_each(fields: Sequence[SealedField], most: int = SAMPLE) -> dict[str, int]:
     """Likewise of these columns, in a transaction that sees them."""
-    from backend.keys.sealing import Destroyed
-
     counts = {"opened": 0, "erased": 0}
     for field in fields:
         for row, value, holder in _values(field, most // len(fields)):
@@ -97,7 +115,7 @@ def open_each(fields: Sequence["SealedField"], most: int = SAMPLE) -> dict[str, 
     return counts
 
 
-def _values(field: "SealedField", most: int) -> Iterator[tuple[Any, bytes, Holder]]:
+def _values(field: SealedField, most: int) -> Iterator[tuple[Any, bytes, Holder]]:
     model: type[Model] = field.model
     columns = [field.row, field.attname, field.holder, *([field.clinic] if field.clinic else [])]
     rows = model._base_manager.exclude(**{f"{field.attname}__isnull": True}).values_list(*columns)

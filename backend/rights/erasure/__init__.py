@@ -1,0 +1,1 @@
+"""Withdrawing, which ends taking part; and erasure, which ends the data."""
