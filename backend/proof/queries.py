@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from backend.accounts.addresses import user_of
 from backend.accounts.models import User
 from backend.proof import anchors
 from backend.proof.anchors import Head
@@ -76,7 +77,7 @@ def user_by(text: str) -> User | None:
     """The user of that address, or of that number."""
     if text.isascii() and text.isdecimal() and len(text) < 19:
         return User.objects.filter(pk=int(text)).first()
-    return User.objects.filter(email=text.strip().lower()).first()
+    return user_of(text)
 
 
 def of_actor(

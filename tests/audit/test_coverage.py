@@ -54,6 +54,7 @@ ABOUT_NOBODY_ELSE = {
     **{row: "says nothing of anybody" for row in TABLE if "welcome" in row or "z" in row.split(" ")[1][-1:]},
     "GET metrics": "counts and ages",
     "GET api/v1/schema": "a definition",
+    "GET api/v1/audit-entries": "about a member of staff",
     "GET api/v1/invitations": "names nobody",
     "POST api/v1/invitations": "for somebody who is nobody here yet",
     "POST api/v1/invitations/preview": "by whoever has the code",

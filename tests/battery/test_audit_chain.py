@@ -37,7 +37,7 @@ from tests.running import ROOT, SERVERS, Stack, eventually, stack
 
 SEED = int(os.environ.get("SEED") or time.time())
 EACH = 100
-DUMPS, DUMP_SECONDS = 100, 600.0
+DUMPS, DUMP_SECONDS = 100, float(os.environ.get("SECONDS_OF_DUMPS") or 600)
 WRITERS, ROWS = 8, 10_000
 MILLION = int(os.environ.get("ROWS") or 1_000_000)
 Say = Callable[[dict[str, Any]], None]

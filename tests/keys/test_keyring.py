@@ -1,8 +1,10 @@
 """Data keys: made once, tried before they seal, turned over at any moment, destroyed for ever."""
 
 import base64
+import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from backend.keys import wrapping
 from backend.keys.envelope import CannotOpen, Holder
 from backend.keys.files import FileStore
 from backend.keys.keyring import BLIND, INSTALLATION, OURS, SIGNING, KeyDestroyed, Keyring, NoSuchKey
-from backend.keys.master import MasterFile
+from backend.keys.master import MasterFile, Masters
 from backend.keys.setup import set_up
 from backend.keys.store import Record, StoreFailed
 
@@ -327,13 +329,23 @@ def test_keys_are_made_opened_and_turned_over_at_once(place: Place) -> None:
 
 
 def test_a_master_key_that_follows_within_the_tick_of_the_clock_is_seen(place: Place) -> None:
-    """With nothing to wrap between, a turn-over writes the same number of bytes within a millisecond."""
+    """A turn-over writes twice, so that the inode of the file before comes again, and as many bytes."""
     reader, writer = MasterFile(place.master), MasterFile(place.master)
-    for _ in range(300):
-        key = wrapping.new_key()
-        masters = type(reader.masters())(wrapping.key_id(key), {wrapping.key_id(key): key})
-        writer.write(masters)
+    for _ in range(100):
+        for _ in range(2):
+            key = wrapping.new_key()
+            masters = Masters(wrapping.key_id(key), {wrapping.key_id(key): key})
+            writer.write(masters)
         assert reader.masters() == masters
+
+
+def test_a_master_key_is_newer_than_the_one_before_whatever_the_clock_says(place: Place) -> None:
+    future = time.time_ns() + 3600 * 10**9
+    os.utime(place.master, ns=(future, future))
+
+    place.ring().turn_master_over()
+
+    assert place.master.stat().st_mtime_ns > future
 
 
 def test_everything_opens_again_with_the_recovery_key_when_the_master_key_is_lost(place: Place) -> None:

@@ -161,7 +161,7 @@ def kill_again_and_again(
         # After each of its lines in turn, or a moment later: it says a line for each thing it has done.
         while len(lines) <= report.kills % LINES and running.poll() is None:
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, (0.02, 1.0)[report.kills % 2]))
         if running.poll() is None:
             os.kill(running.pid, signal.SIGKILL)
             report.kills += 1
@@ -181,8 +181,8 @@ def _read(running: subprocess.Popen[str], lines: list[str]) -> None:
 
 
 def _stage(lines: list[str]) -> str:
-    """How far it had come, by its last line without numbers."""
-    return re.sub(r"\d[\d.]*", "n", lines[-1].strip()) if lines else "nothing"
+    """How far it had come, by how many lines it said, and the last of them without its numbers."""
+    return f"{len(lines)}: " + re.sub(r"\d[\d.]*", "n", lines[-1].strip()) if lines else "nothing"
 
 
 def finish(stack: Stack, *options: str) -> tuple[list[str], float]:
