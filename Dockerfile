@@ -1,5 +1,6 @@
-# Two images: `app` (web, worker, beat, migrations) and `proxy` (TLS). The embedded PostgreSQL and
-# Valkey of `make run` are not in either: only requirements/base.txt is installed.
+# Three images: `app` (web, worker, beat, migrations), `proxy` (TLS), and `backup`. The embedded PostgreSQL and
+# Valkey of `make run` are in the last alone, whose programs make copies and try them out: only
+# requirements/base.txt is installed for the others.
 
 FROM python:3.11-slim AS build
 COPY requirements/base.txt /tmp/base.txt
@@ -18,9 +19,18 @@ COPY integration ./integration
 COPY scales ./scales
 RUN python -m compileall -q backend integration scales
 # A volume mounted here is the account's own from its first start on.
-RUN install --directory --owner=10001 --group=10001 --mode=700 /var/lib/selfkind/anchors
+RUN install --directory --owner=10001 --group=10001 --mode=700 \
+    /var/lib/selfkind/keys /var/lib/selfkind/master /var/lib/selfkind/anchors \
+    /var/lib/selfkind/backups /var/lib/selfkind/backup-keys /var/lib/selfkind/scratch
 USER 10001:10001
 EXPOSE 8000
+
+FROM build AS build-backup
+COPY requirements/run.txt /tmp/run.txt
+RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/run.txt
+
+FROM app AS backup
+COPY --from=build-backup /opt/venv /opt/venv
 
 FROM caddy:2 AS proxy
 COPY deploy/Caddyfile /etc/caddy/Caddyfile

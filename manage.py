@@ -14,6 +14,12 @@ if __name__ == "__main__":
         # Before Django: the settings want a database and a secret, and this is what provides them.
         sys.exit(main())
 
+    if sys.argv[1:2] == ["restore"]:
+        # Likewise: it brings them back.
+        from backend.backup.restoring import main as restore
+
+        sys.exit(restore(sys.argv[2:]))
+
     from django.core.management import execute_from_command_line
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")

@@ -1,11 +1,13 @@
 """Whether the process lives, and whether a write would succeed."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from redis import Redis, RedisError
 from rest_framework import serializers
@@ -13,6 +15,7 @@ from rest_framework.request import Request
 
 from backend import wake
 from backend.api import PublicView, answer
+from backend.backup.queries import age
 
 _PATIENCE = 1.0
 
@@ -21,9 +24,18 @@ class LiveSchema(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["alive"])
 
 
+class BackupSchema(serializers.Serializer[Any]):
+    taken_at = serializers.DateTimeField(allow_null=True, help_text="When the newest backup was made.")
+    verified_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a backup was last restored to see that it holds, and did."
+    )
+    alarm = serializers.BooleanField(help_text="Whether no backup was restored within 8 days.")
+
+
 class PartsSchema(serializers.Serializer[Any]):
     database = serializers.ChoiceField(["ok", "read-only", "unreachable", "migrations missing"])
     broker = serializers.ChoiceField(["ok", "unreachable"])
+    backup = BackupSchema(allow_null=True)
 
 
 class ReadySchema(serializers.Serializer[Any]):
@@ -49,8 +61,10 @@ class Ready(PublicView):
         """200 where writes would succeed, else 503 naming the part that fails.
 
         The broker only wakes: without it answers are still recorded, so it is named but fails nothing.
+        Nor does an old backup, whose age is for whoever watches this.
         """
-        parts = {"database": _database(), "broker": _broker()}
+        parts: dict[str, Any] = {"database": _database(), "broker": _broker()}
+        parts["backup"] = _backup() if parts["database"] in ("ok", "read-only") else None
         well = parts["database"] == "ok"
         return answer(
             {"status": "ready" if well else "not ready", "parts": parts, "failed_wakes": wake.failures},
@@ -70,6 +84,13 @@ def _database() -> str:
     except DatabaseError:
         return "unreachable"
     return "migrations missing" if behind else "ok"
+
+
+def _backup() -> dict[str, Any] | None:
+    try:
+        return asdict(age(timezone.now()))
+    except DatabaseError:
+        return None
 
 
 def _broker() -> str:

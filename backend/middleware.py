@@ -32,6 +32,15 @@ DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
 )
 NO_BODY = (204, 304)
+# What proxies say of themselves. One that says nothing cannot be told from whoever sits at this machine.
+PROXIED = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 STRICT_TRANSPORT = "max-age=31536000"
 
 
@@ -47,6 +56,7 @@ class RequestMiddleware:
         reference = str(uuid4())
         origin.request_id.set(reference)
         origin.device.set(uuid(request.META.get("HTTP_X_DEVICE")))
+        origin.direct.set(_sent_here(request))
         problem = _refused(request, self.proxies)
         response = problem_response(problem) if problem else self.get_response(request)
         headers = response.headers
@@ -68,6 +78,7 @@ class RequestMiddleware:
         )
         origin.request_id.set(None)
         origin.device.set(None)
+        origin.direct.set(False)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -108,6 +119,12 @@ def _refused(request: HttpRequest, proxies: tuple[IPv4Network | IPv6Network, ...
     except DisallowedHost:
         return Problem(400, "bad_request")
     return None
+
+
+def _sent_here(request: HttpRequest) -> bool:
+    """Whether the request was sent on this machine, and came through no proxy."""
+    meta = request.META
+    return _is_loopback(meta.get("REMOTE_ADDR", "")) and not any(name in meta for name in PROXIED)
 
 
 def _arrived_safely(request: HttpRequest, proxies: tuple[IPv4Network | IPv6Network, ...]) -> bool:

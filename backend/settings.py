@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "backend.care",
     "scales",
     "backend.proof",
+    "backend.backup",
     "backend.demo",
     "backend.rights",
 ]

@@ -11,6 +11,7 @@ from backend.care.consent import api as consent
 from backend.care.joining import api as joining
 from backend.care.opened import api as opened
 from backend.care.staff import api as staff
+from backend.metrics import Metrics
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
 from backend.proof import api as proof
@@ -68,6 +69,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.Live.as_view()),
     path("readyz", health.Ready.as_view()),
+    path("metrics", Metrics.as_view()),
     path("api/v1/", include(api)),
     path("_allauth/", include("allauth.headless.urls")),
     path("operators/sign-in", SignIn.as_view(), name="operators-sign-in"),

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from backend.care.access import SeenParticipant
 from backend.keys.envelope import Holder
 from backend.keys.fields import sealed
 from scales.instrument import Instrument, load, parse, with_wording
-from scales.models import Administration, Correction, Held, LoadedFile, Quarantined, Release
+from scales.models import Administration, Correction, Held, LoadedFile, Quarantined, Release, Trend
 
 RELEASED_FILES = Path(__file__).parent / "instruments"
 
@@ -281,3 +281,13 @@ def scored(wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], list[Scor
                 Scored(id_, version, completed_at, received_at, clock, orjson.loads(scores))
             )
     return found
+
+
+def waiting_in_quarantine() -> int:
+    """How many submissions were kept and not recorded, and nobody has settled."""
+    return Quarantined.objects.filter(resolved_at__isnull=True).count()
+
+
+def trends_behind() -> int:
+    """How many trends wait to be computed."""
+    return Trend.objects.filter(requested__gt=F("computed")).count()

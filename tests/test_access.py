@@ -205,6 +205,7 @@ TABLE = {
     "GET api/v1/audit-entries": clinic_wide("audit.read"),
     "GET healthz": PUBLIC,
     "GET readyz": PUBLIC,
+    "GET metrics": PUBLIC,  # on this machine; from anywhere else nothing is there
     "GET welcome": PUBLIC,
     "GET welcome/<uidb64>/<token>": PUBLIC,
     "POST welcome/<uidb64>/<token>": PUBLIC,
@@ -354,6 +355,7 @@ SHOWS = {
     "GET api/v1/audit-entries": {"adam": '"action":"audit.read","participant":null'},
     "GET healthz": dict.fromkeys(ROLES, '"status":"alive"'),
     "GET readyz": dict.fromkeys(ROLES, '"status":"ready"'),
+    "GET metrics": dict.fromkeys(ROLES, "selfkind_trends_behind "),
     "GET welcome": dict.fromkeys(ROLES, "<h1>"),
     "GET welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),
     "POST welcome/<uidb64>/<token>": dict.fromkeys(ROLES, "<h1>"),

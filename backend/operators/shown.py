@@ -173,6 +173,23 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             clinic="clinic",
             heading="Histories",
         ),
+        "backup.Run": Shown(
+            (
+                "id",
+                "name",
+                "kind",
+                "taken_at",
+                "holds_until",
+                "size",
+                "seconds",
+                "verified_at",
+                "verify_seconds",
+                "ok",
+                "failed",
+            ),
+            ("kind", "ok"),
+            heading="Backups",
+        ),
         "demo.Mark": Shown(("id", "made_at")),
     }
 )

@@ -28,6 +28,8 @@ SUPERUSER = "postgres"
 DATABASE = OWNER = "selfkind"
 # What the product works as: it owns nothing, so that row-level security holds it (backend/scope.py).
 APP = "selfkind_app"
+# What copies are made as: it reads everything and the log, past row-level security, and writes nothing.
+BACKUP = "selfkind_backup"
 ELSEWHERE = Path("/var/lib/selfkind")
 SOCKET_PATH_LIMIT = 107
 SOCKET_NAME = ".s.PGSQL.65535.lock"
@@ -45,6 +47,8 @@ QUIET = {
     "log_parameter_max_length_on_error": "0",
 }
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+# How much of the log is kept for an archive that is away: without a bound it would fill the disk.
+ARCHIVED = {"max_slot_wal_keep_size": "4GB"}
 FLEETING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}
 
 
@@ -135,7 +139,7 @@ class Postgres:
 
     def __init__(self, state: Path, *, durable: bool = True, connections: int = 100) -> None:
         self.state = state
-        self.settings = {**QUIET, **(DURABLE if durable else FLEETING)}
+        self.settings = {**QUIET, **ARCHIVED, **(DURABLE if durable else FLEETING)}
         self.durable = durable
         self.connections = max(connections, 100)
         self.place, self.account = database_folder(state)
@@ -145,6 +149,7 @@ class Postgres:
         self.port = process.free_port()
         self.password = secret(state / "postgres-password")
         self.app_password = secret(state / "postgres-app-password")
+        self.backup_password = secret(state / "postgres-backup-password")
         self.superuser_password = secret(state / "postgres-superuser-password")
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -157,6 +162,11 @@ class Postgres:
     def app_url(self) -> str:
         """The address of our database for the product."""
         return f"postgresql://{APP}:{quote(self.app_password, safe='')}@{HOST}:{self.port}/{DATABASE}"
+
+    @property
+    def backup_url(self) -> str:
+        """The address of our database for whoever makes copies of it."""
+        return f"postgresql://{BACKUP}:{quote(self.backup_password, safe='')}@{HOST}:{self.port}/{DATABASE}"
 
     def prepare(self) -> None:
         """Nothing: there is a cluster, and no server on it."""
@@ -252,21 +262,24 @@ class Postgres:
         )
 
     def provide(self) -> None:
-        """Nothing: our two roles (no superusers) and our database are there, with the passwords of STATE."""
+        """Nothing: our three roles (no superusers) and our database are there, with STATE's passwords."""
         with psycopg.connect(
             host=HOST, port=self.port, user=SUPERUSER, password=self.superuser_password, dbname="postgres",
             autocommit=True,
         ) as connection:  # fmt: skip
-            owner, app, database = map(sql.Identifier, (OWNER, APP, DATABASE))
+            owner, app, backup, database = map(sql.Identifier, (OWNER, APP, BACKUP, DATABASE))
             for name, role, may, password in (
                 (OWNER, owner, sql.SQL("CREATEDB"), self.password),
                 (APP, app, sql.SQL("NOCREATEDB"), self.app_password),
+                (BACKUP, backup, sql.SQL("BYPASSRLS REPLICATION"), self.backup_password),
             ):
                 if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
                     connection.execute(sql.SQL("CREATE ROLE {} LOGIN {}").format(role, may))
                 connection.execute(
                     sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password))
                 )
+            connection.execute(sql.SQL("GRANT pg_read_all_data, pg_monitor TO {}").format(backup))
+            connection.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(backup))
             # The tests make a database as its owner and go on in it as the product.
             connection.execute(sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(app, owner))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():

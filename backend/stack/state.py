@@ -12,6 +12,8 @@ from backend.disk import write_private
 
 # How long a second start waits for a first one that is already stopping.
 STOPPING_PATIENCE = 8.0
+# In a STATE that was restored, until all that was to be checked in it held.
+NOT_OPEN = "not-open"
 
 
 class CannotStart(Exception):

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend.backup.manifest import Failed, apart
 from backend.keys.setup import set_up
 from backend.keys.store import StoreFailed
 from backend.stack import process
 from backend.stack.dsn import AS_APP, with_options
 from backend.stack.postgres import Postgres
 from backend.stack.process import HOST
-from backend.stack.state import CannotStart, Hold, held, prepare, secret, write_private
+from backend.stack.state import NOT_OPEN, CannotStart, Hold, held, prepare, secret, write_private
 from backend.stack.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,9 @@ class Options:
     database_url: str
     owner_url: str
     redis_url: str
+    backup_url: str
+    backup_dir: str
+    backup_keys_dir: str
     workers: int
     threads: int
 
@@ -63,6 +67,9 @@ def options_from(environ: Mapping[str, str]) -> Options:
         database_url=environ.get("DATABASE_URL", ""),
         owner_url=environ.get("DATABASE_OWNER_URL", ""),
         redis_url=environ.get("REDIS_URL", ""),
+        backup_url=environ.get("DATABASE_BACKUP_URL", ""),
+        backup_dir=environ.get("BACKUP_DIR", ""),
+        backup_keys_dir=environ.get("BACKUP_KEYS_DIR", ""),
         workers=whole_number(environ, "WEB_WORKERS", os.cpu_count() or 1, 64),
         threads=whole_number(environ, "WEB_THREADS", 4, 64),
     )
@@ -144,9 +151,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Nothing, ever, but by `Stopped` or `CannotStart`."""
+        if (self.state / NOT_OPEN).exists():
+            raise CannotStart(
+                f"STATE={self.state} was being restored, and what must hold in it was not found to: see "
+                f"{self.state / NOT_OPEN}."
+            )
         self.stop_orphans()
         if process.taken(self.options.port):
             raise CannotStart(f"Port {self.options.port} is taken; choose another one with PORT=.")
+        self.refuse_backup_without_place()
         if not self.env.get("SECRET_KEY"):
             self.env["SECRET_KEY"] = secret(self.state / "secret-key")
         with self.stage("PostgreSQL"):
@@ -201,6 +214,20 @@ class Supervisor:
         if left:
             raise CannotStart(f"Processes of an earlier run do not end: {', '.join(map(str, left))}.")
 
+    def refuse_backup_without_place(self) -> None:
+        """Nothing: an archive that was asked for has two places to go to, and a role to read with."""
+        options = self.options
+        if not options.backup_dir:
+            return
+        if not options.backup_keys_dir:
+            raise CannotStart("BACKUP_DIR needs BACKUP_KEYS_DIR beside it: another place, for the keys.")
+        if options.database_url and not options.backup_url:
+            raise CannotStart("BACKUP_DIR needs DATABASE_BACKUP_URL beside DATABASE_URL.")
+        try:
+            apart(Path(options.backup_dir), Path(options.backup_keys_dir))
+        except Failed as why:
+            raise CannotStart(str(why)) from None
+
     def set_up_keys(self) -> None:
         """Nothing: there is a key store, a master key, and a recovery key to be taken away."""
         env, recovery = self.env, self.state / "recovery-key"
@@ -220,7 +247,11 @@ class Supervisor:
 
         With one address for both, the product gives up what it owns as it connects.
         """
-        url, owner_url = self.options.database_url, self.options.owner_url
+        url, owner_url, backup_url = (
+            self.options.database_url,
+            self.options.owner_url,
+            self.options.backup_url,
+        )
         if url and not owner_url:
             url, owner_url = with_options(url, AS_APP), url
         if not url:
@@ -229,8 +260,9 @@ class Supervisor:
             postgres.prepare()
             self.start(Service(postgres.name, postgres.spawn, postgres.stops_by), postgres.ready)
             postgres.provide()
-            url, owner_url = postgres.app_url, postgres.url
+            url, owner_url, backup_url = postgres.app_url, postgres.url, postgres.backup_url
         self.env["DATABASE_URL"], self.env["DATABASE_OWNER_URL"] = url, owner_url
+        self.env["DATABASE_BACKUP_URL"] = backup_url
 
     def start_valkey(self) -> None:
         """Nothing: REDIS_URL is known to all later children."""
@@ -263,7 +295,7 @@ class Supervisor:
 
     def tell_other_commands(self) -> None:
         """Nothing: `manage.py` run beside us finds the servers of this run, and where it is served."""
-        names = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "PORT")
+        names = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_BACKUP_URL", "REDIS_URL", "PORT")
         write_private(self.state / "environment", "".join(f"{name}={self.env[name]}\n" for name in names))
 
     def python(self, name: str, *arguments: str, nice: int = 0) -> subprocess.Popen[bytes]:
@@ -307,6 +339,8 @@ class Supervisor:
             "--no-access-log", "--no-ws", "backend.wsgi:application",
         )  # fmt: skip
         self.services += [worker, beat]
+        if options.backup_dir:
+            self.services.append(self.service("archive", "-m", "backend.backup.archive", nice=BEHIND))
         self.start(web, lambda: answers(options.port), "-c", "import backend.wsgi")
 
     def service(self, name: str, *arguments: str, nice: int = 0) -> Service:

@@ -52,6 +52,7 @@ ABOUT_NOBODY_ELSE = {
     **{row: "a definition" for row in TABLE if "instruments" in row or row == "GET api/v1/consents"},
     **{row: "a clinic's staff" for row in TABLE if "api/v1/staff" in row or "covers" in row},
     **{row: "says nothing of anybody" for row in TABLE if "welcome" in row or "z" in row.split(" ")[1][-1:]},
+    "GET metrics": "counts and ages",
     "GET api/v1/schema": "a definition",
     "GET api/v1/audit-entries": "about a member of staff",
     "GET api/v1/invitations": "names nobody",

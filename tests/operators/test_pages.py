@@ -58,6 +58,7 @@ HIDDEN = {
     "scales.LoadedFile": {"text"},
     "changes.Change": set[str](),
     "audit.Entry": set[str](),
+    "backup.Run": set[str](),
     "audit.History": {"before"},
     "demo.Mark": set[str](),
 }
@@ -107,6 +108,9 @@ TEXTS = {
     "scales.LoadedFile.code": "an operator loaded it",
     "scales.LoadedFile.sha256": "a digest",
     "changes.Change.kind": "a code of ours",
+    "backup.Run.name": "a name of ours",
+    "backup.Run.kind": "a choice",
+    "backup.Run.failed": "a code of ours",
     "audit.Entry.action": "a code of ours",
     "audit.Entry.subject": "ids and codes of ours",
     "audit.Entry.why": "a code of ours",

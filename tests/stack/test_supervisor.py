@@ -27,7 +27,7 @@ def test_how_a_child_ended_in_words() -> None:
 def test_options_and_their_defaults() -> None:
     assert options_from(
         {"PORT": "8001", "STATE": "/srv/kind", "DEMO": "0", "WEB_WORKERS": "3", "WEB_THREADS": ""}
-    ) == (Options(8001, Path("/srv/kind"), False, "", "", "", 3, 4))
+    ) == (Options(8001, Path("/srv/kind"), False, "", "", "", "", "", "", 3, 4))
     defaults = options_from({})
     assert (defaults.port, defaults.demo, defaults.state.name) == (8000, True, ".state")
 
