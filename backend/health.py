@@ -16,6 +16,8 @@ from rest_framework.request import Request
 from backend import wake
 from backend.api import PublicView, answer
 from backend.backup.queries import age
+from backend.keys.ring import keyring
+from backend.keys.store import StoreFailed
 
 _PATIENCE = 1.0
 
@@ -35,6 +37,7 @@ class BackupSchema(serializers.Serializer[Any]):
 class PartsSchema(serializers.Serializer[Any]):
     database = serializers.ChoiceField(["ok", "read-only", "unreachable", "migrations missing"])
     broker = serializers.ChoiceField(["ok", "unreachable"])
+    keys = serializers.ChoiceField(["ok", "unreachable"])
     backup = BackupSchema(allow_null=True)
 
 
@@ -63,9 +66,9 @@ class Ready(PublicView):
         The broker only wakes: without it answers are still recorded, so it is named but fails nothing.
         Nor does an old backup, whose age is for whoever watches this.
         """
-        parts: dict[str, Any] = {"database": _database(), "broker": _broker()}
+        parts: dict[str, Any] = {"database": _database(), "broker": _broker(), "keys": _keys()}
         parts["backup"] = _backup() if parts["database"] in ("ok", "read-only") else None
-        well = parts["database"] == "ok"
+        well = parts["database"] == parts["keys"] == "ok"
         return answer(
             {"status": "ready" if well else "not ready", "parts": parts, "failed_wakes": wake.failures},
             200 if well else 503,
@@ -84,6 +87,15 @@ def _database() -> str:
     except DatabaseError:
         return "unreachable"
     return "migrations missing" if behind else "ok"
+
+
+def _keys() -> str:
+    """Whether what people write could be sealed and opened."""
+    try:
+        keyring().prepare()
+    except StoreFailed:
+        return "unreachable"
+    return "ok"
 
 
 def _backup() -> dict[str, Any] | None:

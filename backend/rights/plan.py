@@ -76,6 +76,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "scales.Release": Whose(participant="participant_id"),
         "scales.Quarantined": Whose(participant="participant_id"),
         "scales.Trend": Whose(participant="participant_id"),
+        "backup.Run": Whose(nobodys="that a backup was made"),
         "demo.Mark": Whose(nobodys="that this is a demo"),
     }
 )
