@@ -45,19 +45,19 @@ CREATE OR REPLACE FUNCTION care_is_in_care_of(participant bigint, who bigint) RE
 """
 
 
-# What ties a user to a participant: care, cover for whoever cares, an emergency they said there is; the first
-# of these by their names. Nothing ties somebody whose membership gives no right.
+# What ties a user to a participant: care, cover for whoever cares (the first of the two by their names), or an
+# emergency they said there is, which is looked for where there is neither. Nothing ties somebody whose
+# membership gives no right.
 TIE = f"""
 CREATE FUNCTION care_tie(participant bigint, who bigint) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE AS
-    $$ SELECT min(tied.tie) FROM (
-        SELECT CASE WHEN m.id = t.id THEN 'care' ELSE 'cover' END AS tie {_CARE}
-        UNION ALL
-        SELECT 'emergency' FROM care_emergencyaccess e
+    $$ SELECT coalesce(
+        (SELECT min(CASE WHEN m.id = t.id THEN 'care' ELSE 'cover' END) {_CARE}),
+        (SELECT 'emergency' FROM care_emergencyaccess e
         JOIN care_membership m ON m.id = e.membership_id AND m.clinic_id = e.clinic_id
             AND m.role IN ('therapist', 'supervisor') AND m.suspended_at IS NULL
         WHERE e.participant_id = participant AND m.user_id = who
-            AND care_is_now(e.opened_at, e.until) AND care_is_now(m.started_at, m.ended_at)) tied $$;
+            AND care_is_now(e.opened_at, e.until) AND care_is_now(m.started_at, m.ended_at) LIMIT 1)) $$;
 {in_care("care_tie(participant, who) IS NOT NULL")}
 """
 NO_TIE = f"""
