@@ -57,6 +57,10 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "consent.recorded": {P: OWN},
         "disclosure.read": {P: OWN},
         "disclosure.changed": {P: OWN},
+        # A copy of all that is kept of somebody: made for them, and shown to nobody else.
+        "export.requested": {P: OWN},
+        "exports.read": {P: OWN},
+        "export.downloaded": {P: OWN},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},

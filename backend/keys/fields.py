@@ -16,7 +16,7 @@ from backend.keys.envelope import Holder, Place
 Kind = Literal["text", "json"]
 
 
-class SealedField(models.BinaryField[Any, Any]):
+class SealedField(models.BinaryField):
     """Ciphertext. `holder` and `clinic` lead from the row to whose key it is; `row` is the column that tells
     this row from all others, in the associated data."""
 
@@ -45,7 +45,7 @@ class SealedField(models.BinaryField[Any, Any]):
         """The text, sealed for this column of that row. Raises sealing.Destroyed."""
         return sealing.seal(text, self.place(row, holder))
 
-    def unseal(self, sealed: bytes, *, row: object, holder: Holder) -> str:
+    def unseal(self, sealed: bytes | memoryview, *, row: object, holder: Holder) -> str:
         """The text of this column in that row. Raises sealing.Destroyed and sealing.Unreadable."""
         return sealing.unseal(bytes(sealed), self.place(row, holder))
 

@@ -70,6 +70,8 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "scales.Release": Whose(participant="participant_id"),
         "scales.Quarantined": Whose(participant="participant_id"),
         "scales.Trend": Whose(participant="participant_id"),
+        "rights.Export": Whose(participant="participant_id"),
+        "rights.ExportPart": Whose(participant="export__participant_id"),
         "demo.Mark": Whose(nobodys="that this is a demo"),
     }
 )
