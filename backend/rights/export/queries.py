@@ -86,7 +86,7 @@ class Reader:
     ) -> Iterator[dict[str, Any]]:
         names = {f.attname for f, _ in told} | _needed(f for f, _ in told)
         found = plan.rows(model, participant=self.participant.id, user=self.participant.user_id)
-        for row in found.order_by("pk").values(*sorted(names)).iterator(chunk_size=_AT_A_TIME):
+        for row in found.order_by(*_by_age(model)).values(*sorted(names)).iterator(chunk_size=_AT_A_TIME):
             yield {f.attname: self._value(row, f, d.how) for f, d in told}
 
     def _value(self, row: Mapping[str, Any], column: Field, how: How) -> Any:
@@ -170,6 +170,14 @@ def _needed(columns: Iterator[Field]) -> set[str]:
         if isinstance(column, SealedField):
             found |= {column.holder, column.row, *([column.clinic] if column.clinic else [])}
     return found
+
+
+def _by_age(model: type[models.Model]) -> list[str]:
+    """What puts rows in order, the oldest first: the first instant that each of them has."""
+    always = (
+        f.attname for f in model._meta.concrete_fields if isinstance(f, models.DateTimeField) and not f.null
+    )
+    return [*list(always)[:1], "pk"]
 
 
 def _column(column: Field, told: Told) -> Column:
