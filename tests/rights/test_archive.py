@@ -152,6 +152,7 @@ def test_the_page_loads_nothing_and_can_be_heard() -> None:
 def test_every_column_of_every_table_that_is_somebodys_is_decided() -> None:
     models = {model._meta.label: model for model in somebodys()}
 
+    assert list(TABLES) == list(models)
     assert set(TABLES) == set(models) == {label for label, one in plan.WHOSE.items() if not one.nobodys}
     for label, model in models.items():
         assert list(TABLES[label].columns) == [f.attname for f in model._meta.concrete_fields], label

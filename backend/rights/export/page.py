@@ -21,8 +21,8 @@ _ADMINISTRATIONS, _CORRECTIONS, _TRENDS = "scales_administration", "scales_corre
 _ONLY_A_FILE = ("changes_change", "rights_exportpart")
 _MOST_ROWS = 500
 _LONGEST = 400
-# What is the same in every row, and so said once at the top.
-_SAID_ABOVE = ("participant_id", "participant", "clinic_id", "clinic")
+# What is the same in every row, and so said once at the top; and what is of use in a file alone.
+_ASIDE = ("participant_id", "participant", "clinic_id", "clinic", "request")
 
 _REASONS = {
     "missing_answers": "not worked out: some answers were left out",
@@ -60,8 +60,8 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 caption { text-align: left; padding: .6rem 0 .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-top: 1px solid var(--line);
   overflow-wrap: anywhere; }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; font-size: .85rem; overflow-wrap: normal; }
-tbody th { font-weight: 500; }
+thead th { border-top: 0; color: var(--soft); font-weight: 600; font-size: .85rem; white-space: nowrap; }
+tbody th { font-weight: 500; overflow-wrap: break-word; }
 article th:first-child, article td:first-child { padding-left: 0; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
@@ -311,7 +311,7 @@ class _Page:
                     disputed.setdefault(score.disputed, []).append(score.name)
             for why, names in disputed.items():
                 yield (
-                    f"<p><strong>Among researchers it is open how to read {_t(', '.join(names))}.</strong>"
+                    f"<p><strong>Among researchers it is open how to read {_t('; '.join(names))}.</strong>"
                     f" {_t(why)}</p>\n"
                 )
             yield "</article>\n"
@@ -331,7 +331,7 @@ class _Page:
         columns = [
             c
             for c in table.columns
-            if c.name not in _SAID_ABOVE and any(row[c.name] not in (None, "", {}, []) for row in shown)
+            if c.name not in _ASIDE and any(row[c.name] not in (None, "", {}, []) for row in shown)
         ]
         if len(shown) == 1:
             yield "<dl>"
@@ -380,8 +380,12 @@ class _Page:
 
     def shown(self, value: Any, column: Column) -> str:
         """The value as a reader wants it."""
+        if column.name == "actor":
+            return _t(value or "the service itself")
         if value is None or value == "":
             return ""
+        if column.name == "action":
+            return _t(_words(value))
         if column.kind is Kind.INSTANT:
             return self.instant(value)
         if column.kind is Kind.TRUTH:
@@ -433,4 +437,4 @@ def _inside(value: Any) -> str:
 
 
 def _words(name: str) -> str:
-    return name.removesuffix("_id").replace("_", " ")
+    return name.removesuffix("_id").replace("_", " ").replace(".", " ")
