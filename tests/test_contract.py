@@ -72,12 +72,12 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
     compute_behind(now=ana.enrolled_at)
+    asked = client.post("/api/v1/me/export", {}, "application/json")
+    assert (asked.status_code, make_waiting(now=timezone.now)) == (202, 1)
     # Each request would close the connection, and with it the test's transaction.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     invited(thea)
-    asked = client.post("/api/v1/me/export", {}, "application/json")
-    assert (asked.status_code, make_waiting(now=timezone.now)) == (202, 1)
     yield {
         "ana": ana,
         "thea": thea,

@@ -344,9 +344,7 @@ def test_whoever_was_taken_over_finishes_nothing(ana: Participant) -> None:
     assert (told(ana, asked)["status"], ExportPart.objects.count()) == ("running", 0)
 
 
-def test_people_wait_for_each_other_and_not_for_ever(
-    ana: Participant, ben: Participant, breaking: list[type[BaseException]]
-) -> None:
+def test_everybody_who_waits_has_a_turn(ana: Participant, ben: Participant) -> None:
     first, second = ask(ana), ask(ben)
 
     assert make_waiting(now=timezone.now) == 2
