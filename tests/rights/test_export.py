@@ -56,11 +56,12 @@ def bens_ids(
 
 
 def counted(person: Participant) -> dict[str, int]:
-    """How many rows of that person's each table has."""
+    """How many rows of that person's each table has that the plan calls somebody's."""
     user = person.user_id
     return {
         model._meta.db_table: plan.rows(model, participant=person.pk, user=user).count()
-        for model in somebodys()
+        for model in plan.tables()
+        if not plan.whose(model).nobodys
     }
 
 
