@@ -32,7 +32,9 @@ def refuse_unsafe(**_: object) -> None:
 
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["scales", "backend.accounts", "backend.care", "backend.proof"])
+app.autodiscover_tasks(
+    ["scales", "backend.accounts", "backend.care", "backend.proof", "backend.rights.export"]
+)
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -65,6 +67,11 @@ app.conf.update(
             "task": "backend.accounts.tasks.clear_expired_sessions",
             "schedule": 3600.0,
             "options": {"expires": 600.0},
+        },
+        "exports": {
+            "task": "backend.rights.export.tasks.make_exports",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
         },
         "mail": {
             "task": "backend.accounts.tasks.send_mail",

@@ -82,6 +82,9 @@ CODES: dict[str, str] = {
     # What stands against it
     "erased": "This person asked for their data to be erased, and they were. Nothing is kept any more.",
     "unreadable": "Something stored here does not open as it should. It was noted for the operators.",
+    "export_not_ready": "This copy is still being made. Please look again in a little while.",
+    "export_failed": "This copy could not be made; we are sorry. Nothing is lost. Please ask for another.",
+    "export_expired": "This copy was kept for seven days, then deleted. Ask for another at any time.",
     "conflict": "This id is already taken with other content.",
     "in_care": "They are in your care already: there is nothing more to open.",
     "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",

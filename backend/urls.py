@@ -15,6 +15,7 @@ from backend.metrics import Metrics
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
 from backend.proof import api as proof
+from backend.rights.export import api as export
 from backend.schema import Schema
 from scales import api as scales
 
@@ -36,6 +37,10 @@ api: list[URLPattern | URLResolver] = [
     path("participants/<str:participant>/emergency-access", opened.OpenInEmergency.as_view()),
     path("me/consents", consent.MyConsents.as_view()),
     path("me/disclosure", consent.MyDisclosure.as_view()),
+    path("me/export", export.RequestExport.as_view()),
+    path("me/exports", export.Exports.as_view()),
+    path("me/exports/<str:export>", export.OneExport.as_view()),
+    path("me/exports/<str:export>/archive", export.Archive.as_view()),
     path("consents", consent.Consents.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),

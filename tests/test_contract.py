@@ -17,6 +17,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from django.test import Client
 from django.urls import get_resolver
+from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as bounds
 from schemathesis import GenerationMode
@@ -31,6 +32,7 @@ from schemathesis.specs.openapi.checks import (
 from backend.care.joining.models import Invitation
 from backend.care.models import Membership, Participant
 from backend.errors import CODES
+from backend.rights.export.services import make_waiting
 from scales.trends import compute_behind
 from tests.care.joining.door import invited, recovery_codes
 from tests.conftest import sign_in, submission
@@ -70,6 +72,8 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
     compute_behind(now=ana.enrolled_at)
+    asked = client.post("/api/v1/me/export", {}, "application/json")
+    assert (asked.status_code, make_waiting(now=timezone.now)) == (202, 1)
     # Each request would close the connection, and with it the test's transaction.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
@@ -80,6 +84,7 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
         "adam": adam,
         "administration": body["id"],
         "invitation": str(Invitation.objects.get().pk),
+        "export": asked.json()["id"],
     }
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
@@ -106,6 +111,7 @@ def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: 
         "care_relationship": str(people["thea"].care_relationships.get().public_id),
         "cover": str(uuid4()),
         "invitation": people["invitation"],
+        "export": people["export"],
         "device": str(uuid4()),
         "code": "scs-26",
         "version": "1",

@@ -22,6 +22,7 @@ from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.care.services import arrange_cover, start_care
 from backend.errors import Problem
+from backend.rights.export.services import make_waiting
 from scales.library import load_instrument
 from scales.models import Held, Release
 from scales.services import record_waiting
@@ -42,6 +43,8 @@ OF_PARTICIPANTS = {
     "care_recoverycode": "participant_id",
     "care_participant": "id",
     "changes_change": "participant",
+    "rights_export": "participant_id",
+    "rights_exportpart": "(SELECT participant_id FROM rights_export e WHERE e.id = export_id)",
     "scales_administration": "participant_id",
     "scales_correction": (
         "(SELECT participant_id FROM scales_administration a WHERE a.id = administration_id)"
@@ -105,6 +108,7 @@ SEE_EVERYTHING = {
     "backend/metrics.py",
     "backend/keys/rotation.py",
     "backend/operators/admin.py",
+    "backend/rights/export/services.py",
     "scales/services.py",
     "scales/trends.py",
 }
@@ -157,6 +161,10 @@ def two_clinics(
         Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())
     compute_behind(now=timezone.now())
     seal_all()
+    for person in people.values():
+        asked = client_for(person).post("/api/v1/me/export", {}, content_type="application/json")
+        assert asked.status_code == 202
+    assert make_waiting(now=timezone.now) == 3
     return people
 
 

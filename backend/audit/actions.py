@@ -141,6 +141,13 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "key.rotated": Action("The key that keeps what you write sealed was changed for a new one."),
         "key.recovered": Action("A key that was lost was recovered."),
         "sealed.unreadable": Action("Something sealed could not be opened, and was not shown."),
+        # A person's own rights
+        "export.requested": Action("You asked for a copy of everything that is yours."),
+        "exports.read": Action("Somebody looked at which copies were asked for."),
+        "export.made": Action("A copy of everything that is yours was made."),
+        "export.downloaded": Action("A copy of everything that is yours was fetched."),
+        "export.failed": Action("A copy of everything that is yours could not be made."),
+        "export.expired": Action("A copy of everything that is yours is kept no longer."),
         # The audit itself
         "audit.read": Action("Somebody looked at what a member of staff saw and did."),
         "audit.reported": Action("Somebody at the server looked at what a person saw and did."),

@@ -62,6 +62,10 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "access_log.read": {P: OWN},
         "emergency.opened": {T: CLINIC, S: CLINIC},
         "emergency.read": {S: CLINIC, A: CLINIC},
+        # A copy of all that is kept of somebody: made for them, and shown to nobody else.
+        "export.requested": {P: OWN},
+        "exports.read": {P: OWN},
+        "export.downloaded": {P: OWN},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},

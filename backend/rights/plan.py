@@ -77,6 +77,8 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "scales.Quarantined": Whose(participant="participant_id"),
         "scales.Trend": Whose(participant="participant_id"),
         "backup.Run": Whose(nobodys="that a backup was made"),
+        "rights.Export": Whose(participant="participant_id"),
+        "rights.ExportPart": Whose(participant="export__participant_id"),
         "demo.Mark": Whose(nobodys="that this is a demo"),
     }
 )

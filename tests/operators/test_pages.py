@@ -78,6 +78,8 @@ UNSEEN = {
     "care.CodeGuess",
     "care.Disclosure",
     "care.RecoveryCode",
+    "rights.Export",
+    "rights.ExportPart",
     "scales.Held",
     "scales.Release",
     "auth.Group",

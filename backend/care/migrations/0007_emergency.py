@@ -10,7 +10,9 @@ import django.db.models.deletion
 from django.db import migrations, models
 from django.db.models import F, Func, Q, Value
 
-append_only = importlib.import_module("backend.audit.migrations.0002_append_only").append_only
+append_only_but_for_resealing = importlib.import_module(
+    "backend.keys.migrations.0001_resealing"
+).append_only_but_for_resealing
 keeps_history = importlib.import_module("backend.audit.migrations.0007_history").keeps_history
 of_one_clinic = importlib.import_module("backend.care.migrations.0002_roles").of_one_clinic
 people = importlib.import_module("backend.care.migrations.0005_walls")
@@ -124,7 +126,7 @@ CREATE FUNCTION care_worked_as(whos bigint[], clinics bigint[], ats timestamptz[
 
 
 class Migration(migrations.Migration):
-    dependencies = [("care", "0006_joining"), ("audit", "0007_history")]
+    dependencies = [("care", "0006_joining"), ("audit", "0007_history"), ("keys", "0001_resealing")]
 
     operations = [
         migrations.CreateModel(
@@ -164,7 +166,7 @@ class Migration(migrations.Migration):
         ),
         of_one_clinic("care_emergencyaccess", "participant_id", "care_participant"),
         of_one_clinic("care_emergencyaccess", "membership_id", "care_membership"),
-        append_only("care_emergencyaccess"),
+        append_only_but_for_resealing("care_emergencyaccess", "reason"),
         walls.walled("care_emergencyaccess", f"{walls.of_participant()} OR {people.OF_CLINIC}"),
         migrations.RunSQL(TIE, NO_TIE),
         migrations.RunSQL(asking("tie text", "care_tie"), asking("in_care boolean", "care_is_in_care_of")),
