@@ -14,11 +14,15 @@ from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.utils import timezone
 
+from backend.accounts.addresses import keep
 from backend.accounts.models import TokenFamily
+from backend.accounts.passkeys import keep as call_passkey
+from backend.accounts.services import name_device, name_user
 from backend.care.models import Membership, Participant
 from backend.rights.export.services import make_waiting
 from scales.models import Held, Release
 from tests.care.joining.door import new_phone_code, recovery_codes
+from tests.care.opened.emergencies import opened_in_emergency
 from tests.conftest import sign_in, submission
 from tests.scales.test_corrections import correction
 
@@ -58,10 +62,14 @@ def fill(person: Participant, by: Membership, word: str) -> list[str]:
         assert answer.status_code == status, (address, answer.content)
     recovery_codes(person)
     new_phone_code(by, person)
-    device = user.devices.create(
-        installation=uuid4(), name=f"-{word}", first_seen_on=now.date(), last_seen_on=now.date()
-    )
-    address = EmailAddress.objects.create(user=user, email=f"{word}@words.example", verified=True)
+    device = user.devices.create(installation=uuid4(), first_seen_on=now.date(), last_seen_on=now.date())
+    name_device(user=user.pk, installation=device.installation, name=f"-{word}")
+    name_user(user=user.pk, name=f"@{word}")
+    call_passkey(user=user, name=f"+{word}", now=now)
+    hidden = keep(user=user, address=f"{word}@words.example", now=now)
+    address = EmailAddress.objects.create(user=user, email=hidden, verified=True)
+    opened_in_emergency(person, by, f"={word}", now=now)
+    Participant.objects.filter(pk=person.pk).update(timezone="Europe/Vienna")
     EmailConfirmation.objects.create(email_address=address, created=now, key=f"secret-{word}")
     Authenticator.objects.create(user=user, type="totp", data={"secret": f"secret-{word}"})
     TokenFamily.objects.create(

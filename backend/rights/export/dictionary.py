@@ -20,6 +20,7 @@ class How(Enum):
     DEVICE = auto()  # a device's number: the id of that installation
     JSON_TEXT = auto()  # a text that holds JSON
     UUID_TEXT = auto()  # a text, where it is an id as the API shows them
+    OWN_PARTS = auto()  # an object, without the database's numbers for others
     IF_YOU = auto()  # only where the row's `actor` is you
 
 
@@ -265,7 +266,36 @@ TABLES: Mapping[str, Described] = MappingProxyType(
                     How.IF_YOU,
                 ),
                 "device": Told("The installation it came from, where it was yours.", How.IF_YOU),
-                "why": "Why somebody was let through who usually is not, in a word: `emergency`.",
+                "why": "How somebody else was entitled: `care`, `cover`, `oversight`, or `emergency`.",
+            },
+        ),
+        "audit.History": Described(
+            "What was changed",
+            "What a line about you was, each time before somebody changed it or took it away.",
+            {
+                "id": NUMBER,
+                "at": "When it was changed.",
+                "actor": Told("Who changed it. Empty: at the server.", How.PERSON),
+                "request": LeftOut("The reference of a request that may have been somebody else's."),
+                "change": "Whether it was changed (`update`) or taken away (`delete`).",
+                "table": "Which table the line was in.",
+                "row": LeftOut("A number of the database's own for the line."),
+                "participant": YOU,
+                "clinic": CLINIC,
+                "before": Told("What the line was before.", How.OWN_PARTS),
+            },
+        ),
+        "care.EmergencyAccess": Described(
+            "Emergencies",
+            "Each time that somebody who does not care for you opened your data in an emergency.",
+            {
+                "id": "Its id.",
+                "clinic_id": CLINIC,
+                "participant_id": YOU,
+                "membership_id": Told("Who it was.", How.MEMBER),
+                "opened_at": "When.",
+                "until": "Until when they could see it.",
+                "reason": "Why, in their words.",
             },
         ),
         "accounts.User": Described(
@@ -275,7 +305,11 @@ TABLES: Mapping[str, Described] = MappingProxyType(
                 "id": NUMBER,
                 "password": secret("your password, hashed"),
                 "last_login": "When you last signed in, where that is kept.",
-                "email": "Your e-mail address. Empty if you joined without one.",
+                "key": LeftOut("What your keys are found by. It tells nothing of you."),
+                "email": LeftOut(
+                    "A keyed hash that your address is found by. The address itself is in this copy."
+                ),
+                "name": "What you want to be called.",
                 "is_active": "Whether you may sign in.",
                 "is_operator": "Whether you keep this server running.",
                 "joined_at": "When your sign-in was made.",
@@ -288,9 +322,33 @@ TABLES: Mapping[str, Described] = MappingProxyType(
             {
                 "id": NUMBER,
                 "user_id": YOUR_NUMBER,
-                "email": "The address.",
+                "email": LeftOut(
+                    "A keyed hash that the address is found by. The address itself is in this copy."
+                ),
                 "verified": "Whether you showed that it is yours.",
                 "primary": "Whether messages go to it.",
+            },
+        ),
+        "accounts.Address": Described(
+            "Your addresses, as you wrote them",
+            "Each e-mail address that you gave.",
+            {
+                "id": NUMBER,
+                "user_id": YOUR_NUMBER,
+                "lookup": LeftOut("A keyed hash that the address is found by."),
+                "sealed": "The address.",
+                "made_at": "When you gave it.",
+            },
+        ),
+        "accounts.PasskeyName": Described(
+            "What you call your passkeys",
+            "Each name you gave one.",
+            {
+                "id": NUMBER,
+                "user_id": YOUR_NUMBER,
+                "label": LeftOut("What ties the name to its passkey here."),
+                "name": "The name.",
+                "made_at": "When you gave it.",
             },
         ),
         "account.EmailConfirmation": Described(

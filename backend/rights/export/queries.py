@@ -52,6 +52,7 @@ _HOW_KINDS = {
     How.DEVICE: Kind.ID,
     How.JSON_TEXT: Kind.JSON,
     How.UUID_TEXT: Kind.ID,
+    How.OWN_PARTS: Kind.JSON,
 }
 # What can lack a value in a copy where the row has one.
 _NOT_ALWAYS = (How.PERSON, How.CLINIC, How.DEVICE, How.UUID_TEXT, How.IF_YOU)
@@ -120,6 +121,8 @@ class Reader:
                 return orjson.loads(value)
             case How.UUID_TEXT:
                 return _plain(uuid(value))
+            case How.OWN_PARTS:
+                return {k: v for k, v in value.items() if k != "id" and not k.endswith("_id")}
             case How.IF_YOU:
                 return _plain(value) if row["actor"] == self.participant.user_id else None
 
