@@ -1,6 +1,7 @@
 """Named reads of users and of their devices."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -14,6 +15,7 @@ from backend.accounts import addresses
 from backend.accounts.models import Device, TokenFamily, User
 from backend.keys.envelope import Holder
 from backend.keys.fields import sealed
+from backend.keys.sealing import Destroyed, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,17 @@ def known_as(users: Collection[int]) -> dict[int, KnownAs]:
             )
             for user, key, name, hidden, address in cursor.fetchall()
         }
+
+
+def names(users: Collection[int]) -> dict[int, str]:
+    """What those of these users want to be called who said so, as far as it can be opened."""
+    column, found = sealed(User, "name"), {}
+    for user, key, name in User.objects.filter(pk__in=users, name__isnull=False).values_list(
+        "pk", "key", "name"
+    ):
+        with suppress(Destroyed, Unreadable):
+            found[user] = column.unseal(name, row=user, holder=Holder(key))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ def _opened(acted: Acted, own: SeenParticipant, clinic_name: str) -> dict[str, A
             "role": acted.role,
             "membership": acted.membership and str(acted.membership),
             "clinic_name": clinic_name if acted.membership else None,
-            "name": None,
+            "name": acted.name,
         },
         "subject": str(subject) if subject else None,
         "why": entry.why or None,

@@ -1,13 +1,14 @@
 """Named reads: what others did with a participant's data, and who opened whose in an emergency."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
 
+from backend.accounts.queries import names
 from backend.audit.models import Entry
 from backend.care import roles
 from backend.care.access import SeenParticipant
@@ -26,6 +27,8 @@ class Acted:
     role: str | None
     membership: UUID | None
     reason: str | None
+    name: str | None = None
+    """What a member of the clinic's staff wants to be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def done_by_others(
     """What others read, wrote or tried of a participant's data, newest first.
 
     `since` is the first instant of interest and `until` the first after it. `after` says where a page ended:
-    at that instant, and how many entries of it had been shown. Three statements, however many there are.
+    at that instant, and how many entries of it had been shown. Four statements, however many there are.
     """
     rows = Entry.objects.filter(participant=participant.id)
     if participant.user_id is not None:
@@ -64,7 +67,12 @@ def done_by_others(
     entries = list(rows.order_by("-at", "-id")[shown : shown + limit])
     worked = _worked(entries)
     reasons = _reasons(participant, entries)
-    return [_acted(entry, had, reasons) for entry, had in zip(entries, worked, strict=True)]
+    found = [_acted(entry, had, reasons) for entry, had in zip(entries, worked, strict=True)]
+    called = names({acted.entry.actor for acted in found if acted.membership and acted.entry.actor})
+    return [
+        replace(acted, name=called.get(acted.entry.actor or 0)) if acted.membership else acted
+        for acted in found
+    ]
 
 
 def emergencies(

@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from backend.accounts.services import name_user
 from backend.audit import services as audit
 from backend.audit.actions import ACTIONS
 from backend.audit.models import Entry
@@ -44,6 +45,8 @@ def test_one_entry_is_all_of_this(ana: Participant, thea: Membership, client_for
     body, desk = submission(), uuid4()
     assert client_for(ana).post(f"{API}/administrations", body, "application/json").status_code == 201
     address = f"{API}/administrations/{body['id']}"
+    assert thea.user_id is not None
+    name_user(user=thea.user_id, name="Thea Winter")
     assert client_for(thea).get(address, headers={"x-device": str(desk)}).status_code == 200
 
     newest = log(client_for(ana))[0]
@@ -58,7 +61,7 @@ def test_one_entry_is_all_of_this(ana: Participant, thea: Membership, client_for
             "role": "therapist",
             "membership": str(thea.public_id),
             "clinic_name": "Linden",
-            "name": None,
+            "name": "Thea Winter",
         },
         "subject": body["id"],
         "why": "care",
@@ -257,8 +260,8 @@ def test_statements_do_not_grow_with_the_entries(
     with CaptureQueriesContext(connection) as caught:
         assert len(log(client, "?limit=200")) > count
 
-    # Who asks; entries, as what their actors worked, emergencies; what the clinic is called.
-    assert len(statements(caught)) == 5
+    # Who asks; entries, as what their actors worked, what they are called, emergencies; the clinic's name.
+    assert len(statements(caught)) == 6
 
 
 def test_every_action_can_be_told(ana: Participant, thea: Membership, client_for: ClientFor) -> None:
