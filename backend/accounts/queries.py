@@ -51,7 +51,7 @@ def names(users: Collection[int]) -> dict[int, str]:
         "pk", "key", "name"
     ):
         with suppress(Destroyed, Unreadable):
-            found[user] = column.unseal(name, row=user, holder=Holder(key))
+            found[user] = column.unseal(name or b"", row=user, holder=Holder(key))
     return found
 
 
