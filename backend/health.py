@@ -20,6 +20,7 @@ from backend.keys.ring import keyring
 from backend.keys.store import StoreFailed
 
 _PATIENCE = 1.0
+REACHED = ("ok", "unreachable")
 
 
 class LiveSchema(serializers.Serializer[Any]):
@@ -36,8 +37,8 @@ class BackupSchema(serializers.Serializer[Any]):
 
 class PartsSchema(serializers.Serializer[Any]):
     database = serializers.ChoiceField(["ok", "read-only", "unreachable", "migrations missing"])
-    broker = serializers.ChoiceField(["ok", "unreachable"])
-    keys = serializers.ChoiceField(["ok", "unreachable"])
+    broker = serializers.ChoiceField(REACHED)
+    keys = serializers.ChoiceField(REACHED)
     backup = BackupSchema(allow_null=True)
 
 

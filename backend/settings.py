@@ -219,6 +219,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CareEndedBecause": "backend.care.models.CareRelationship.Because",
         "InvitationKindEnum": "backend.care.joining.models.Invitation.Kind",
+        "ReachedEnum": "backend.health.REACHED",
         "SubstanceEnum": "backend.care.models.DosingSession.Substance",
         "SubstanceShownEnum": "backend.care.consent.disclosure.SUBSTANCE_STEPS",
         "PartShownEnum": "backend.care.consent.disclosure.PART_STEPS",

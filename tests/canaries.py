@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -24,7 +25,7 @@ import redis
 
 from backend.stack.state import running_environment
 from tests.hunt import search, size, spellings
-from tests.running import ROOT, Stack, eventually, every_row
+from tests.running import ROOT, SERVERS, Stack, eventually
 from tests.storm import kill, processes
 
 ANSWER = 30.0
@@ -114,6 +115,7 @@ def write_everywhere(person: Writer) -> None:
     person.expect(404, "GET", person.word("path"))
     person.expect(422, "GET", f"me/trends?instrument={person.word('query')}&anchor={person.word('anchor')}")
     person.expect(200, "GET", "me", **{"User-Agent": person.word("agent"), "X-Device": person.word("device")})
+    person.expect(202, "POST", "me/export", {})
     person.expect(401, "GET", "me", Authorization=f"Bearer {person.word('token')}")
 
 
@@ -134,10 +136,11 @@ def sign_in_everywhere(person: Writer, email: str, password: str) -> None:
 
 def run(stack: Stack, *arguments: str) -> str:
     """What that Python program prints, run beside the stack."""
+    own = {name: value for name, value in os.environ.items() if name not in SERVERS}
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, **running_environment(stack.state), "STATE": str(stack.state), "KEY_STORE": ""},
+        env={**own, **running_environment(stack.state), "STATE": str(stack.state)},
         capture_output=True,
         text=True,
         check=False,
@@ -170,8 +173,9 @@ def hunt(stack: Stack, place: Path, *, people: int, signing_in: int, prefix: str
     report, began = Hunt(people), time.monotonic()
     collected = place / "collected"
     collected.mkdir()
-    with psycopg.connect(every_row(stack.state), autocommit=True) as database:
-        database.execute("SET ROLE NONE")
+    with as_superuser(stack) as database:
+        # Whoever looks for slow statements has every one of them in the log.
+        database.execute("ALTER ROLE selfkind_app SET log_min_duration_statement = 0")
     made = json.loads(run(stack, "-m", "tests.moving_in", str(people), str(signing_in), prefix))
     report.words += people
     with overheard(stack, collected / "valkey-trace"):
@@ -190,13 +194,23 @@ def hunt(stack: Stack, place: Path, *, people: int, signing_in: int, prefix: str
     return report
 
 
+def as_superuser(stack: Stack) -> psycopg.Connection:
+    """A connection that may do anything to the stack's database."""
+    url = urlsplit(running_environment(stack.state)["DATABASE_OWNER_URL"])
+    password = (stack.state / "postgres-superuser-password").read_text().strip()
+    return psycopg.connect(
+        host=url.hostname, port=url.port, user="postgres", password=password, dbname="selfkind",
+        autocommit=True,
+    )  # fmt: skip
+
+
 def collect(stack: Stack, collected: Path) -> None:
     """Nothing; base backup and dump are there as an operator takes them, and all of STATE as it lies."""
     (collected / "backups").mkdir()
     (collected / "backup-keys").mkdir()
     places = ("--to", str(collected / "backups"), "--keys-to", str(collected / "backup-keys"))
     run(stack, "manage.py", "backup", *places)
-    with psycopg.connect(every_row(stack.state), autocommit=True) as database:
+    with as_superuser(stack) as database:
         database.execute("CHECKPOINT")
 
 
