@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "backend.middleware.RequestMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.middleware.SignInBodyMiddleware",
+    "backend.accounts.middleware.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

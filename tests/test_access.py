@@ -23,6 +23,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
+from backend.accounts.addresses import lookup
 from backend.audit.models import Entry
 from backend.care import roles
 from backend.care.joining.models import Invitation
@@ -140,6 +141,7 @@ TABLE = {
     # Each cell in the order of ROLES.
     "GET api/v1/schema": PUBLIC,
     "GET api/v1/me": SIGNED,
+    "PATCH api/v1/me": SIGNED,
     "GET api/v1/me/devices": SIGNED,
     "PATCH api/v1/me/devices/<str:device>": anas_alone(200),
     "DELETE api/v1/me/devices/<str:device>": anas_alone(204),
@@ -248,6 +250,7 @@ SHOWS = {
         "sam": '"clinic_name":"Linden","role":"supervisor"',
         "cora": '"clinic_name":"Linden","role":"coordinator"',
     },
+    "PATCH api/v1/me": dict.fromkeys(ROLES[1:], '"name":"Robin"'),
     "GET api/v1/me/devices": {"ana": ANAS_PHONE, **dict.fromkeys(ROLES[2:], '{"results":[],"next":null}')},
     "PATCH api/v1/me/devices/<str:device>": {"ana": '"name":"Mine"'},
     "DELETE api/v1/me/devices/<str:device>": {"ana": ""},
@@ -311,8 +314,8 @@ SHOWS = {
     "POST api/v1/administrations/<str:administration>/corrections": {
         "ana": '"subscale":"self_kindness","value":1.0'
     },
-    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","role":"therapist"'},
-    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","role":"coordinator"'},
+    "GET api/v1/staff": {"adam": '"email":"thea@cast.example","name":null,"role":"therapist"'},
+    "POST api/v1/staff": {"adam": '"email":"nina@cast.example","name":null,"role":"coordinator"'},
     "POST api/v1/staff/<str:membership>/end": {"adam": '"ended_at":"2'},
     "POST api/v1/staff/<str:membership>/suspend": {"adam": '"suspended_at":"2'},
     "POST api/v1/staff/<str:membership>/restore": {"adam": '"suspended_at":null'},
@@ -436,6 +439,8 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
         return {"to": staff["thea"]}
     if row.endswith("/corrections"):
         return {"id": str(uuid4()), "responses": submission(answer=1)["responses"], "reason": "A slip."}
+    if row == "PATCH api/v1/me":
+        return {"name": "Robin"}
     if row == "PATCH api/v1/me/devices/<str:device>":
         return {"name": "Mine"}
     if row == "POST api/v1/administrations":
@@ -443,14 +448,14 @@ def body_for(row: str, staff: dict[str, str]) -> dict[str, Any]:
     if row in ("POST api/v1/invitations", "POST api/v1/participants/<str:participant>/relink"):
         return {"id": str(uuid4())}
     if row == "POST api/v1/invitations/preview":
-        return {"code": invited(Membership.objects.get(user__email="thea@cast.example"))}
+        return {"code": invited(Membership.objects.get(user__email=lookup("thea@cast.example")))}
     if row == "POST api/v1/invitations/redeem":
         return {
-            "code": invited(Membership.objects.get(user__email="thea@cast.example")),
+            "code": invited(Membership.objects.get(user__email=lookup("thea@cast.example"))),
             "timezone": "Europe/Berlin",
         }
     if row == "POST api/v1/recovery":
-        ana = Participant.objects.get(user__email="ana@cast.example")
+        ana = Participant.objects.get(user__email=lookup("ana@cast.example"))
         return {"code": recovery_codes(ana)[0]}
     if row.startswith("POST") and row.endswith("/dosing-sessions"):
         return {"id": str(uuid4()), "started_at": timezone.now().isoformat(), "substance": "mdma"}

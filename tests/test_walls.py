@@ -59,6 +59,7 @@ OF_CLINICS = {
 OPEN = {
     "account_emailaddress",
     "account_emailconfirmation",
+    "accounts_address",
     "accounts_cache",
     "accounts_device",
     "accounts_guess",
@@ -302,7 +303,6 @@ def test_whoever_is_refused_at_the_door_sees_nothing_behind_it(
 ) -> None:
     reader = access.Person(
         id=theo.user_id,
-        email=None,
         second_factor=True,
         staff=True,
         wants_second_factor=True,

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from backend.accounts import families, mail, services, throttle
+from backend.accounts import addresses, families, mail, services, throttle
 from backend.accounts.models import User
 from backend.accounts.sealing import seal, unseal
 from backend.accounts.validators import least_length
@@ -64,8 +64,18 @@ class AccountAdapter(DefaultAccountAdapter):
         if user.is_authenticated:
             services.session_ended(user=user, session_key=key)
 
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Nothing; a code goes to the address somebody typed just now, which is kept from here on, sealed.
+
+        The package keeps one that is not confirmed yet in the session, and knows its lookup address alone.
+        """
+        wanted = emailconfirmation.email_address
+        if (address := addresses.just_typed(wanted.email)) is not None:
+            addresses.keep(user=wanted.user, address=address, now=timezone.now())
+        super().send_confirmation_mail(request, emailconfirmation, signup)
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Nothing; the message waits for a task, to somebody or to nobody alike.
+        """Nothing; the message waits for a task, to somebody or to nobody alike. `email` is a lookup address.
 
         Sent within the request, it would show in the time whether there is an account.
         """
@@ -87,6 +97,8 @@ class AccountAdapter(DefaultAccountAdapter):
         elif action == "password.reset":
             services.end_sessions(user=user)
             throttle.recover(user=user.pk)
+        elif action == "email.removed":
+            addresses.forget(user=user, hidden=(context or {})["deleted_email"])
         audit.record(actor=user.pk, action=action)
         if address := email or EmailAddress.objects.get_primary_email(user):
             self.send_mail(template_prefix, address, {})
@@ -104,6 +116,10 @@ class SecondFactorAdapter(DefaultMFAAdapter):
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Whom a passkey is made for: the host of PUBLIC_URL, whatever name a request came under."""
         return {"id": urlsplit(settings.PUBLIC_URL).hostname or "", "name": "Selfkind"}
+
+    def _get_user_identifier(self, user: User) -> str:
+        """What an app shows beside the codes or the passkey it keeps for somebody: their address."""
+        return addresses.address_of(user) or str(user)
 
     def encrypt(self, text: str) -> str:
         """The secret of a second factor, sealed."""

@@ -27,7 +27,6 @@ class SignedInUser:
     """The person behind a valid access token. What they may see is `backend.care.access`'s to say."""
 
     id: int
-    email: str | None
     second_factor: bool
     """Whether this session was signed in to, or since confirmed, with a second factor or a passkey."""
 
@@ -45,9 +44,9 @@ class AccessToken(BaseAuthentication):
     columns: ClassVar[str] = ""
     joins: ClassVar[str] = ""
 
-    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> SignedInUser:
+    def user(self, id: int, second_factor: bool, *more: Any) -> SignedInUser:
         """The user a row of the statement tells of."""
-        return SignedInUser(id, email, second_factor)
+        return SignedInUser(id, second_factor)
 
     def authenticate(self, request: Request) -> tuple[SignedInUser, str] | None:
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -57,16 +56,15 @@ class AccessToken(BaseAuthentication):
         if claims is None or claims.expires_at <= time.time():
             raise AuthenticationFailed
         row = scope.this_request().first_row(
-            f"SELECT {scope.ONLY_USER}, s.session_data, u.password || u.session_salt, u.id,"
-            f" u.email{self.columns}"
-            f" FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
+            f"SELECT {scope.ONLY_USER}, s.session_data, u.password || u.session_salt, u.id"
+            f"{self.columns} FROM django_session s JOIN accounts_user u ON u.id = %s {self.joins}"
             " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
             [claims.subject, int(claims.subject), claims.session_key],
         )
         if row is None or not _is_of(claims.subject, *row[1:3]):
             raise AuthenticationFailed
-        _, data, _, id_, email, *more = row
-        return self.user(id_, email, _session(data).second_factor, *more), token
+        _, data, _, id_, *more = row
+        return self.user(id_, _session(data).second_factor, *more), token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -11,7 +11,9 @@ from allauth.headless import app_settings
 from allauth.headless.internal import sessionkit
 from allauth.headless.internal.authkit import purge_request_user_cache
 from django.http import HttpRequest
+from django.utils import timezone
 
+from backend.accounts import addresses
 from backend.accounts.models import User
 
 METHOD = "code"  # what the session says it was signed in by
@@ -49,17 +51,18 @@ def tell_of_new_phone(*, user: User) -> None:
 
 
 def _ask_to_confirm(request: HttpRequest, user: User, email: str) -> None:
-    process = EmailVerificationProcess(request, EmailVerificationProcess.initial_state(user, email), user)
+    hidden = addresses.keep(user=user, address=email, now=timezone.now())
+    process = EmailVerificationProcess(request, EmailVerificationProcess.initial_state(user, hidden), user)
     process.generate_code()
     # Both are asked either way: which was enough would show in the time.
     taken = [
-        EmailAddress.objects.filter(email=email, verified=True).exists(),
-        User.objects.filter(email=email).exists(),
+        EmailAddress.objects.filter(email=hidden, verified=True).exists(),
+        User.objects.filter(email=hidden).exists(),
     ]
     if any(taken):
         # The process goes on as if nothing were: what it says of itself must not tell either. Its code
         # is sent to nobody, and the package lets nobody confirm an address that is confirmed already.
-        get_adapter().send_mail("joining/address_in_use", email, {})
+        get_adapter().send_mail("joining/address_in_use", hidden, {})
     else:
-        get_adapter().send_mail("account/email/email_confirmation", email, {"code": process.code})
+        get_adapter().send_mail("account/email/email_confirmation", hidden, {"code": process.code})
     process.persist()

@@ -9,6 +9,7 @@ from cryptography.fernet import InvalidToken
 from django.core.mail import send_mail
 from django.db import transaction
 
+from backend.accounts import addresses
 from backend.accounts.models import OutgoingMail
 from backend.accounts.sealing import seal, unseal
 
@@ -70,7 +71,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
 
 
 def put(*, template: str, to: str, code: str | None, now: datetime) -> None:
-    """Nothing; a row says what is to be sent, to an account's address and to nobody's alike."""
+    """Nothing; a row says what is to be sent, to the lookup address of an account's and of nobody's alike.
+
+    Whoever is erased meanwhile is sent nothing, and what waited for them tells nothing.
+    """
     message = {"template": template, "to": to, "code": code or ""}
     OutgoingMail.objects.create(sealed=seal(orjson.dumps(message).decode()), created_at=now)
 
@@ -108,5 +112,8 @@ def _send(sealed: str) -> int:
         return 0
     if message["template"] not in _TEXTS:
         return 0
+    address = addresses.whose_are([message["to"]]).get(message["to"])
+    if address is None:
+        return 0
     subject, text = _TEXTS[message["template"]]
-    return send_mail(subject, text.replace("{code}", message["code"]), None, [message["to"]])
+    return send_mail(subject, text.replace("{code}", message["code"]), None, [address])

@@ -1,10 +1,11 @@
-"""Counts every guess at the sign-in routes before the package looks at it.
+"""What stands before the sign-in package: it is shown no address, and no guess that was not counted.
 
-Here and not in the package's own limits: those live in a cache that can be flushed, and leave a gap
-between looking and counting.
+Guesses are counted here and not by the package's own limits: those live in a cache that can be flushed, and
+leave a gap between looking and counting.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +15,86 @@ from allauth.account.internal.flows.password_reset_by_code import PASSWORD_RESET
 from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
 from allauth.account.utils import url_str_to_user_pk
 from allauth.headless.internal.sessionkit import lookup_session
+from django import forms
 from django.contrib.auth import SESSION_KEY
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
 
-from backend.accounts import throttle
-from backend.accounts.models import User
+from backend.accounts import addresses, throttle
+from backend.accounts.models import LOOKUP_ADDRESS, User
 from backend.accounts.throttle import Account, Throttled
 from backend.accounts.tokens import TokenStrategy
 from backend.api import device
 from backend.body import read_object_or_nothing
+from backend.errors import Problem, problem_response
 
 SIGN_IN = "/_allauth/app/v1/"
 Handler = Callable[[HttpRequest], HttpResponseBase]
+
+_EMAIL = forms.EmailField()
+_LOOKUP = re.compile(LOOKUP_ADDRESS.strip("^$"))
+
+
+class AddressMiddleware:
+    """Goes before whatever reads a sign-in body: from here on in, an address is its lookup address.
+
+    On the way out it is the person's own again: the package shows nobody another's.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(SIGN_IN):
+            return self.get_response(request)
+        try:
+            known = _hide_address(request)
+            with addresses.typed(next(iter(known.values()), None)):
+                response = self.get_response(request)
+            _show_addresses(response, known)
+        except Problem as problem:  # of the key store: an exception here is no answer of Django's
+            return problem_response(problem)
+        return response
+
+
+def _hide_address(request: HttpRequest) -> dict[str, str]:
+    """The address in a request's body by its lookup address, which stands in the body now.
+
+    What is no address stays as it is, for the package to refuse in its own words.
+    """
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return {}
+    body = read_object_or_nothing(request)
+    try:
+        address = _EMAIL.clean(body.get("email"))
+    except ValidationError:
+        return {}
+    hidden = addresses.lookup(address)
+    request._body = json.dumps({**body, "email": hidden}).encode()
+    return {hidden: addresses.normal(address)}
+
+
+def _show_addresses(response: HttpResponseBase, known: Mapping[str, str]) -> None:
+    """Nothing; where the answer had a lookup address there is the address, or nothing where there is none."""
+    if not isinstance(response, HttpResponse) or addresses.SEALED.encode() not in response.content:
+        return
+    hidden = set(_LOOKUP.findall(response.content.decode()))
+    opened = {**addresses.whose_are(hidden - known.keys()), **known} if hidden - known.keys() else known
+    response.content = json.dumps(_opened(json.loads(response.content), opened))  # spaced as the package does
+
+
+def _opened(value: Any, known: Mapping[str, str]) -> Any:
+    """The value with addresses for lookup addresses; without those that are nobody's any more."""
+    if isinstance(value, dict):
+        return {
+            name: _opened(one, known)
+            for name, one in value.items()
+            if not (isinstance(one, str) and _LOOKUP.fullmatch(one) and one not in known)
+        }
+    if isinstance(value, list):
+        return [_opened(one, known) for one in value]
+    return _LOOKUP.sub(lambda found: known.get(found[0], ""), value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +248,7 @@ def _of_address(body: Mapping[str, Any], *, once: Callable[[bool], bool]) -> Sub
         return None
     account, active = throttle.account_of(email)
     if active is not None and once(active):
-        User.objects.filter(email=email.strip().lower()).first()
+        User.objects.filter(email=email).first()
     return Subject(account)
 
 

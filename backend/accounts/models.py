@@ -8,24 +8,36 @@ from uuid import uuid4
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+
+from backend.keys.envelope import Holder
+from backend.keys.fields import SealedField
+
+# What stands in a column that the sign-in package takes for an address: see `addresses`.
+LOOKUP_ADDRESS = r"^[0-9a-f]{40}@sealed\.invalid$"
 
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, *, email: str | None, password: str | None = None, **fields: Any) -> "User":
-        """A new user. Without a password nobody can sign in with one."""
-        user = self.model(email=self.normalize_email(email).lower() if email else None, **fields)
+        """A new user, found by that lookup address. Without a password nobody can sign in with one."""
+        user = self.model(email=email, **fields)
         user.set_password(password)
         user.save()
         return user
 
 
 class User(AbstractBaseUser):
-    """Somebody who may sign in: by e-mail address, or by passkey alone and without any address."""
+    """Somebody who may sign in: by e-mail address, or by passkey alone and without any address.
 
+    `email` is a lookup address. What somebody typed is sealed, in their `Address`.
+    """
+
+    # Whose data key it is that seals what this person is called and reached by.
+    key = models.UUIDField(unique=True, default=uuid4, editable=False)
     email = models.EmailField(max_length=254, unique=True, null=True)
+    # What they want to be called, where they said so.
+    name = SealedField(null=True, holder="key")
     is_active = models.BooleanField(default=True)
     # Keeps the machine running: the pages under /operators/, and nothing of a clinic's.
     is_operator = models.BooleanField(default=False, db_default=False)
@@ -39,13 +51,16 @@ class User(AbstractBaseUser):
 
     class Meta:
         constraints: ClassVar = [
-            # Two spellings of one address must not become two people.
-            models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower"),
-            models.CheckConstraint(condition=~models.Q(email=""), name="user_email_not_empty"),
+            models.CheckConstraint(condition=models.Q(email__regex=LOOKUP_ADDRESS), name="user_email_sealed")
         ]
 
     def __str__(self) -> str:
         return f"user {self.pk}"
+
+    @property
+    def holder(self) -> Holder:
+        """Whose data key seals what is theirs."""
+        return Holder(self.key)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         # As Django makes it, over one text more: `authentication` puts the same two together in SQL.
@@ -57,12 +72,32 @@ class User(AbstractBaseUser):
         ).hexdigest()
 
 
+class Address(models.Model):
+    """An e-mail address somebody signs in by, or is about to confirm, sealed; found by its lookup address."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="addresses")
+    lookup = models.CharField(max_length=64)
+    sealed = SealedField(holder="user__key", row="lookup")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["lookup", "user"], name="address_once_a_user"),
+            models.CheckConstraint(
+                condition=models.Q(lookup__regex=LOOKUP_ADDRESS), name="address_lookup_is_none"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"address {self.pk}"
+
+
 class Device(models.Model):
     """An installation of an app on which a user has signed in. One phone of two people is two devices."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
     installation = models.UUIDField()
-    name = models.CharField(max_length=100, null=True)
+    name = SealedField(null=True, holder="user__key")
     # Days, not instants: when somebody opens an app is nobody's business, and no request has to write.
     first_seen_on = models.DateField()
     last_seen_on = models.DateField()
@@ -119,7 +154,7 @@ class Guess(models.Model):
 
 
 class OutgoingMail(models.Model):
-    """A message on its way, sealed: it names an address, and may hold a code."""
+    """A message on its way to a lookup address, opened when it is sent. Sealed: it may hold a code."""
 
     sealed = models.TextField()
     created_at = models.DateTimeField()

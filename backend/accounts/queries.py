@@ -1,14 +1,45 @@
-"""Named reads of users' devices."""
+"""Named reads of users and of their devices."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from backend.accounts.models import Device, TokenFamily
+from backend.accounts import addresses
+from backend.accounts.models import Device, TokenFamily, User
+from backend.keys.envelope import Holder
+from backend.keys.fields import sealed
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAs:
+    """How somebody is reached, and what they want to be called, as far as they said."""
+
+    email: str | None
+    name: str | None
+
+
+def known_as(users: Collection[int]) -> dict[int, KnownAs]:
+    """How each of these users is reached and called, in one statement. Raises Unreadable."""
+    called = sealed(User, "name")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT u.id, u.key, u.name, a.lookup, a.sealed FROM accounts_user u LEFT JOIN accounts_address a"
+            " ON a.user_id = u.id AND a.lookup = u.email WHERE u.id = ANY(%s)",
+            [list(users)],
+        )
+        return {
+            user: KnownAs(
+                email=None if address is None else addresses.opened(key, hidden, address),
+                name=None if name is None else called.unseal(name, row=user, holder=Holder(key)),
+            )
+            for user, key, name, hidden, address in cursor.fetchall()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +67,15 @@ def device(user: int, installation: UUID) -> KnownDevice | None:
 def _known(rows: "QuerySet[Device]") -> list[KnownDevice]:
     living = Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gt=Now())
     families = TokenFamily.objects.filter(Exists(living), device=OuterRef("pk"))
+    column = sealed(Device, "name")
     return [
-        KnownDevice(*row)
-        for row in rows.values_list(
-            "pk", "installation", "name", "first_seen_on", "last_seen_on", Exists(families)
+        KnownDevice(
+            pk,
+            installation,
+            None if name is None else column.unseal(bytes(name), row=pk, holder=Holder(key)),
+            *seen,
+        )
+        for pk, installation, key, name, *seen in rows.values_list(
+            "pk", "installation", "user__key", "name", "first_seen_on", "last_seen_on", Exists(families)
         )
     ]

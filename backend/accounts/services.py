@@ -2,30 +2,64 @@
 
 from uuid import UUID
 
-from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.tokens import default_token_generator
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.urls import reverse
 from django.utils.crypto import get_random_string
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from backend.accounts import families, throttle
+from backend.accounts import addresses, families, throttle
 from backend.accounts.models import Device, TokenFamily, User
 from backend.audit import services as audit
 from backend.errors import Problem
+from backend.keys.fields import sealed
 
 
 @transaction.atomic
 def create_user(*, email: str | None, password: str | None) -> User:
     """A new user whose address, if any, is taken as verified: whoever creates it vouches for it."""
-    user = User.objects.create_user(email=email, password=password)
-    if user.email:
-        EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    user = User.objects.create_user(email=None, password=password)
+    if email:
+        addresses.set_address(user=user, address=email)
     return user
+
+
+@transaction.atomic
+def name_user(*, user: int, name: str | None) -> None:
+    """Nothing; that is what the user is called from now on. None: as if they had never said."""
+    named = User.objects.select_for_update(no_key=True).get(pk=user)
+    named.name = name and sealed(User, "name").seal(name, row=user, holder=named.holder)
+    named.save(update_fields=["name"])
+    audit.record(actor=user, action="user.named" if name else "user.name_removed", subject=user)
+
+
+@transaction.atomic
+def erase_user(*, user: User, by: int | None) -> None:
+    """Nothing; the user is gone, with devices, sign-ins, second factors, addresses and name.
+
+    For the end of an erasure: participant and memberships are gone by then. Django raises ProtectedError,
+    or PostgreSQL refuses, where one of them is not, and nothing is deleted. A message that waits for them
+    is sent to nobody. Their data keys are the caller's to destroy, once this is committed.
+    """
+    families.end_families(TokenFamily.objects.filter(user=user))
+    # A session says whose it is in what it holds, so each is looked at: a second for every 50,000.
+    theirs = [
+        session.pk
+        for session in Session.objects.iterator()
+        if SessionStore().decode(session.session_data).get(SESSION_KEY) == str(user.pk)
+    ]
+    Session.objects.filter(pk__in=theirs).delete()
+    throttle.recover(user=user.pk)
+    erased = user.pk
+    user.delete()
+    audit.record(actor=by, action="user.erased", subject=erased)
 
 
 def welcome_link(user: User) -> str:
@@ -103,11 +137,13 @@ def reset_second_factor(*, user: User, by: User | None) -> None:
 @transaction.atomic
 def name_device(*, user: int, installation: UUID, name: str) -> Device:
     """The user's device, by that name now. Raises Problem 404 for one that is not theirs."""
-    device = Device.objects.select_for_update().filter(user_id=user, installation=installation).first()
+    mine = Device.objects.select_for_update(of=("self",)).select_related("user")
+    device = mine.filter(user_id=user, installation=installation).first()
     if device is None:
         raise Problem(404, "not_found")
-    if device.name != name:
-        device.name = name
+    column, holder = sealed(Device, "name"), device.user.holder
+    if device.name is None or column.unseal(device.name, row=device.pk, holder=holder) != name:
+        device.name = column.seal(name, row=device.pk, holder=holder)
         device.save(update_fields=["name"])
         audit.record(actor=user, action="device.named", subject=installation)
     return device

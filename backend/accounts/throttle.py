@@ -77,21 +77,20 @@ class Admitted:
     place: str
 
 
-def account_of(email: str) -> tuple[Account, bool | None]:
-    """Whose address it is, so that a person's several count as one, and whether they are active.
+def account_of(hidden: str) -> tuple[Account, bool | None]:
+    """Whose lookup address it is, so that a person's several count as one, and whether they are active.
 
     One statement, found or not; None for nobody.
     """
-    address = email.strip().lower()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT u.id, u.is_active FROM (SELECT user_id, verified::int FROM account_emailaddress"
             " WHERE email = %s UNION ALL SELECT id, 0 FROM accounts_user WHERE email = %s)"
             " AS whose (id, verified) JOIN accounts_user u USING (id) ORDER BY verified DESC, id LIMIT 1",
-            [address, address],
+            [hidden, hidden],
         )
         row = cursor.fetchone()
-    return (Account(row[0]), row[1]) if row else (Account(None, address), None)
+    return (Account(row[0]), row[1]) if row else (Account(None, hidden), None)
 
 
 class Throttled(Exception):

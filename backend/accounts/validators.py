@@ -9,6 +9,8 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from django.core.exceptions import ValidationError
 
+from backend.accounts.addresses import address_of
+
 ALONE = 15
 BESIDE_A_SECOND_FACTOR = 8
 # Recovery codes come with a second factor, and are none by themselves.
@@ -45,7 +47,8 @@ class NotTheAddress:
     """Refuses a password made of the user's own e-mail address, or holding it."""
 
     def validate(self, password: str, user: Any = None) -> None:
-        address = (getattr(user, "email", None) or "").casefold()
+        known = user is not None and user.pk is not None and user.email
+        address = ((address_of(user) if known else None) or "").casefold()
         given = password.casefold()
         if address and (address in given or given in address):
             raise ValidationError("Not your e-mail address, please.", code="password_is_the_address")

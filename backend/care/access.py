@@ -77,10 +77,10 @@ class PersonToken(AccessToken):
     )
     joins = "CROSS JOIN LATERAL care_person(u.id) p"
 
-    def user(self, id: int, email: str | None, second_factor: bool, *more: Any) -> Person:
+    def user(self, id: int, second_factor: bool, *more: Any) -> Person:
         _, staff, wants_second_factor, *fields = more
         own = SeenParticipant(*fields) if fields[0] is not None else None
-        return Person(id, email, second_factor, staff, wants_second_factor, own)
+        return Person(id, second_factor, staff, wants_second_factor, own)
 
 
 def who(request: Request) -> Person:

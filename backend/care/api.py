@@ -8,10 +8,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from backend import openapi
+from backend.accounts import queries as users
+from backend.accounts.services import name_user
 from backend.api import (
     AmountField,
     IdField,
     InstantField,
+    TextField,
     TruthField,
     View,
     after_key,
@@ -46,8 +49,15 @@ class MembershipSchema(serializers.Serializer[Any]):
 
 class MeSchema(serializers.Serializer[Any]):
     email = serializers.EmailField(allow_null=True, help_text="Null for who joined without an address.")
+    name = serializers.CharField(allow_null=True, help_text="What I am called here, where I said so.")
     participant = PersonSchema(allow_null=True)
     memberships = MembershipSchema(many=True)
+
+
+class MeBody(serializers.Serializer[Any]):
+    """What somebody is called."""
+
+    name = TextField(max_length=100, allow_null=True, help_text="Null takes it back.")
 
 
 class PeopleSchema(serializers.Serializer[Any]):
@@ -125,23 +135,37 @@ def person(seen: SeenParticipant | Participant) -> dict[str, Any]:
 
 
 class Me(View):
-    """`GET /me`"""
+    """`GET, PATCH /me`"""
 
     @extend_schema(responses={200: MeSchema, **openapi.errors(401)}, tags=["people"])
     def get(self, request: Request) -> HttpResponse:
         """Who I am: my participant, and my memberships of clinics' staff."""
-        own = who(request).participant
-        memberships = [
+        return answer(_me(who(request)))
+
+    @extend_schema(
+        request=openapi.json(MeBody),
+        examples=[OpenApiExample("A name", request_only=True, value={"name": "Dr Thea Linden"})],
+        responses={200: MeSchema, **openapi.errors(400, 401, 413, 415, 422)},
+        tags=["people"],
+    )
+    def patch(self, request: Request) -> HttpResponse:
+        """Say what I am called. A clinic's staff are named so to participants and colleagues."""
+        fields = checked(MeBody, read_json(request._request))
+        name_user(user=who(request).id, name=fields["name"])
+        return answer(_me(who(request)))
+
+
+def _me(user: Person) -> dict[str, Any]:
+    known = users.known_as([user.id])[user.id]
+    return {
+        "email": known.email,
+        "name": known.name,
+        "participant": person(user.participant) if user.participant else None,
+        "memberships": [
             {"clinic": str(m.clinic.public_id), "clinic_name": m.clinic.name, "role": m.role}
-            for m in access.memberships(who(request))
-        ]
-        return answer(
-            {
-                "email": who(request).email,
-                "participant": person(own) if own else None,
-                "memberships": memberships,
-            }
-        )
+            for m in access.memberships(user)
+        ],
+    }
 
 
 class Participants(View):

@@ -5,7 +5,7 @@ that the models declare.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.apps import apps
 from django.db import models
@@ -15,8 +15,13 @@ from backend.keys.envelope import Holder, Place
 
 Kind = Literal["text", "json"]
 
+if TYPE_CHECKING:
+    _Binary = models.BinaryField[Any, Any]
+else:  # the class itself takes no types
+    _Binary = models.BinaryField
 
-class SealedField(models.BinaryField[Any, Any]):
+
+class SealedField(_Binary):
     """Ciphertext. `holder` and `clinic` lead from the row to whose key it is; `row` is the column that tells
     this row from all others, in the associated data."""
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.generic import FormView, TemplateView
 
 from backend.accounts import throttle
+from backend.accounts.addresses import lookup
 from backend.accounts.models import User
 from backend.accounts.throttle import Account, Throttled
 from backend.accounts.web import Page
@@ -52,12 +53,14 @@ class SignIn(OperatorPage, FormView):
     success_url = reverse_lazy("operators-second-factor")
 
     def form_valid(self, form: PasswordForm) -> HttpResponse:
+        hidden = lookup(form.cleaned_data["email"])
         try:
-            account, _ = throttle.account_of(form.cleaned_data["email"])
+            account, _ = throttle.account_of(hidden)
             guess = admit(self.request, "password", account)
         except Throttled:
             return self._refused(form, TOO_MANY)
-        user = get_adapter(self.request).authenticate(self.request, **form.cleaned_data)
+        credentials = {"email": hidden, "password": form.cleaned_data["password"]}
+        user = get_adapter(self.request).authenticate(self.request, **credentials)
         if not access.is_operator(user):
             return self._refused(form, WRONG)
         throttle.settle(guess, "password")

@@ -5,13 +5,13 @@ from django.test import Client
 
 from backend.accounts.models import User
 from backend.accounts.services import create_user
-from tests.accounts.phone import PASSWORD
+from tests.accounts.phone import MIA, PASSWORD
 from tests.accounts.phone import phone as new_phone
 
 
 @pytest.fixture
 def mia(db: None) -> User:
-    return create_user(email="mia@cast.example", password=PASSWORD)
+    return create_user(email=MIA, password=PASSWORD)
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def test_there_is_a_row_to_be_sent_to_somebody_or_nobody(everybody: dict[str, st
 
     assert OutgoingMail.objects.count() == 3
     kept = list(OutgoingMail.objects.values_list("sealed", flat=True))
-    assert ["cast.example" in sealed for sealed in kept] == [False] * 3
-    assert ["cast.example" in unseal(sealed) for sealed in kept] == [True] * 3
+    # Whoever is erased before it is sent has left nothing behind, for who has SECRET_KEY too.
+    assert ["cast.example" in unseal(sealed) for sealed in kept] == [False] * 3
     assert deliver() == 1
     assert OutgoingMail.objects.count() == 0
 

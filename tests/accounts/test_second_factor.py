@@ -13,13 +13,14 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.request import Request
 
 from backend import scope
+from backend.accounts.addresses import address_of
 from backend.accounts.authentication import AccessToken, SignedInUser, require_second_factor
 from backend.accounts.models import Device, User
 from backend.accounts.services import create_user, reset_second_factor
 from backend.audit.models import Entry
 from backend.errors import Problem
 from tests.accounts.mailbox import code_sent_to, deliver
-from tests.accounts.phone import PASSWORD, Passkey, login, refresh, send, signed_in, status, tokens, totp
+from tests.accounts.phone import MIA, PASSWORD, Passkey, login, refresh, send, signed_in, status, tokens, totp
 from tests.accounts.phone import phone as new_phone
 
 ORIGIN = "https://selfkind.example"
@@ -52,7 +53,7 @@ def add_authenticator_app(phone: Client, access: str) -> str:
 
 def halfway(phone: Client, user: User) -> str:
     """The session of a sign-in that waits for its second factor."""
-    answer = login(phone, user.email)
+    answer = login(phone, address_of(user))
     assert answer.status_code == 401
     pending = [f for f in answer.json()["data"]["flows"] if f.get("is_pending")]
     assert [f["id"] for f in pending] == ["mfa_authenticate"]
@@ -108,14 +109,14 @@ def test_what_needs_a_second_factor_says_so(mia: User, phone: Client) -> None:
         require_second_factor(who(access))
 
     assert (refused.value.status, refused.value.code) == (403, "second_factor_required")
-    require_second_factor(SignedInUser(mia.pk, mia.email, True))
+    require_second_factor(SignedInUser(mia.pk, True))
 
 
 def test_without_the_second_factor_there_is_no_token(mia: User, phone: Client) -> None:
     access, _ = tokens(phone, mia)
     add_authenticator_app(phone, access)
 
-    answer = login(new_phone(), mia.email)
+    answer = login(new_phone(), MIA)
 
     assert answer.status_code == 401
     assert set(answer.json()["meta"]) == {"is_authenticated", "session_token"}
@@ -185,7 +186,7 @@ def test_asking_for_a_login_code_clears_no_guesses_at_the_second_factor(mia: Use
         return int(answer.status_code)
 
     before = [guess() for _ in range(4)]
-    asked = send(thief, "auth/code/request", {"email": mia.email}).json()["meta"]["session_token"]
+    asked = send(thief, "auth/code/request", {"email": MIA}).json()["meta"]["session_token"]
     refused = send(thief, "auth/2fa/authenticate", {"code": "000009"}, session=asked)
 
     assert refused.status_code == 401
@@ -238,7 +239,7 @@ def test_who_has_no_address_signs_in_by_passkey(phone: Client, settings: Setting
     assert answer.status_code == 200, answer.content
     access = answer.json()["meta"]["access_token"]
     me = phone.get("/api/v1/me", headers={"authorization": f"Bearer {access}"})
-    assert me.json() == {"email": None, "participant": None, "memberships": []}
+    assert me.json() == {"email": None, "name": None, "participant": None, "memberships": []}
     assert EmailAddress.objects.count() == 0
 
 
@@ -256,7 +257,7 @@ def test_a_suspended_user_has_no_use_of_a_passkey(mia: User, phone: Client, sett
 
 
 def test_a_code_by_mail_signs_in_as_a_first_factor(mia: User, phone: Client) -> None:
-    session = send(phone, "auth/code/request", {"email": mia.email}).json()["meta"]["session_token"]
+    session = send(phone, "auth/code/request", {"email": MIA}).json()["meta"]["session_token"]
 
     body = {"code": code_sent_to("mia@cast.example")}
     answer = send(phone, "auth/code/confirm", body, session=session)
@@ -278,13 +279,13 @@ def test_a_shorter_password_counts_beside_a_second_factor_only(mia: User, phone:
     assert send(phone, "account/password/change", short, token=access).status_code == 200
 
     other = new_phone()
-    half = login(other, mia.email, "9 herons")
+    half = login(other, MIA, "9 herons")
     session = half.json()["meta"]["session_token"]
     answer = send(other, "auth/2fa/authenticate", {"code": totp(secret, 1)}, session=session)
     assert answer.status_code == 200
 
     reset_second_factor(user=mia, by=rosa)
-    assert login(new_phone(), mia.email, "9 herons").status_code == 400
+    assert login(new_phone(), MIA, "9 herons").status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def session(**fields: Any) -> dict[str, Any]:
 def test_me_as_a_participant(ana: Participant, client_for: ClientFor) -> None:
     assert client_for(ana).get("/api/v1/me").json() == {
         "email": "ana@cast.example",
+        "name": None,
         "participant": shown(ana),
         "memberships": [],
     }
@@ -58,6 +59,7 @@ def test_me_as_staff(thea: Membership, rowan: Clinic, client_for: ClientFor) -> 
 
     assert client_for(thea).get("/api/v1/me").json() == {
         "email": "thea@cast.example",
+        "name": None,
         "participant": None,
         "memberships": [
             {"clinic": str(m.clinic.public_id), "clinic_name": m.clinic.name, "role": m.role}

@@ -7,6 +7,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.core.management import CommandError, call_command
 
+from backend.accounts.addresses import lookup
 from backend.accounts.models import User
 from backend.accounts.sealing import unseal
 from backend.audit.models import Entry
@@ -45,7 +46,7 @@ def test_add_prints_a_link_for_somebody_new_only(adam: Membership, ana: Particip
     assert "/welcome/" in new[2]
     assert again[0] == "nina@cast.example is already therapist at Linden."
     assert known == ["ana@cast.example is now researcher at Linden."]
-    assert Membership.objects.get(user__email="nina@cast.example").role == "therapist"
+    assert Membership.objects.get(user__email=lookup("nina@cast.example")).role == "therapist"
     assert newest_action() == (None, "membership.started")
 
 
@@ -110,7 +111,7 @@ def test_hand_over(ana: Participant, thea: Membership, theo: Membership, carla: 
 def test_operator_create_totp_and_end(db: None, linden: Clinic) -> None:
     join("sam", linden, Role.SUPERVISOR)
     created = manage("operator", "create", "--email", "Olga@cast.example")
-    olga = User.objects.get(email="olga@cast.example")
+    olga = User.objects.get(email=lookup("olga@cast.example"))
     assert (olga.is_operator, olga.has_usable_password(), "/welcome/" in created[1]) == (True, False, True)
 
     enrolled = manage("operator", "totp", "--email", "olga@cast.example")

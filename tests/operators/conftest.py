@@ -14,6 +14,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 
+from backend.accounts.addresses import address_of
 from backend.accounts.models import User
 from backend.accounts.sealing import unseal
 from backend.accounts.services import create_operator, enrol_totp
@@ -50,7 +51,7 @@ def code(user: User) -> str:
 
 def signed_in(user: User) -> Client:
     client = browser()
-    client.post(SIGN_IN, {"email": user.email, "password": PASSWORD})
+    client.post(SIGN_IN, {"email": address_of(user), "password": PASSWORD})
     assert client.post(SECOND, {"code": code(user)}).headers["Location"] == HOME
     return client
 

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
+from backend.accounts.addresses import lookup
 from backend.accounts.models import User
 from backend.audit.models import Entry
 from backend.care.models import Clinic, Membership, Participant
@@ -26,7 +27,7 @@ from tests.operators.conftest import HOME, browser
 
 # Every column there is that operators do not see. It is not even read.
 HIDDEN = {
-    "accounts.User": {"email", "password", "session_salt"},
+    "accounts.User": {"email", "key", "name", "password", "session_salt"},
     "mfa.Authenticator": {"data"},
     "care.Clinic": set[str](),
     "care.Membership": set[str](),
@@ -60,6 +61,7 @@ HIDDEN = {
 UNSEEN = {
     "account.EmailAddress",
     "account.EmailConfirmation",
+    "accounts.Address",
     "accounts.Device",
     "accounts.Guess",
     "accounts.OutgoingMail",
@@ -169,7 +171,8 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     assert client.post(address, session, "application/json").status_code == 201
     relink = f"/api/v1/participants/{ana.public_id}/relink"
     assert client_for(thea).post(relink, {"id": str(uuid4())}, "application/json").status_code == 201
-    User.objects.filter(participant=ana).update(email=f"{CANARY}@cast.example", password=CANARY)
+    hers = {"email": lookup(f"{CANARY}@cast.example"), "name": CANARY.encode(), "password": CANARY}
+    User.objects.filter(participant=ana).update(**hers)
     # A passkey has a name that its owner chose, and allauth's own text for it is that name.
     Authenticator.objects.create(
         user_id=ana.user_id, type="recovery_codes", data={"name": CANARY, "secret": CANARY}
@@ -188,7 +191,15 @@ def test_no_page_shows_a_word(written: None, olga: User, olgas: Client) -> None:
         for address in ["/" + route, *ids(olgas, route)]:
             page = olgas.get(address).content.decode()
             assert "Sign out" in page, address
-            for word in (CANARY, "ayahuasca", "cast.example", "argon2", '"scs07"', "self_kindness"):
+            for word in (
+                CANARY,
+                "ayahuasca",
+                "cast.example",
+                "sealed.invalid",
+                "argon2",
+                '"scs07"',
+                "self_kindness",
+            ):
                 assert word not in page, (address, word)
             seen.append(address)
 

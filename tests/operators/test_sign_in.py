@@ -12,6 +12,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
+from backend.accounts.addresses import address_of
 from backend.accounts.models import User
 from backend.accounts.services import create_user, end_operator
 from backend.audit.models import Entry
@@ -51,7 +52,7 @@ def test_both_factors_open_the_pages(olga: User) -> None:
     client = browser()
 
     assert home(client) == AWAY
-    assert password(client, str(olga.email).upper()) == SECOND
+    assert password(client, str(address_of(olga)).upper()) == SECOND
     assert home(client) == AWAY
     assert second(client, code(olga)) == HOME
     assert home(client) == (200, None)
@@ -72,11 +73,11 @@ def test_what_does_not_open_says_the_same(olga: User) -> None:
     create_user(email="mia@cast.example", password=PASSWORD)
 
     said = [
-        password(browser(), olga.email, "not her password at all"),
+        password(browser(), address_of(olga), "not her password at all"),
         password(browser(), "nobody@cast.example"),
         password(browser(), "mia@cast.example"),
         password(browser(), "not an address"),
-        password(browser(), olga.email, ""),
+        password(browser(), address_of(olga), ""),
     ]
 
     assert said == [web.WRONG] * 5
@@ -86,7 +87,7 @@ def test_an_operator_without_a_second_factor_is_told_how(olga: User) -> None:
     Authenticator.objects.filter(user=olga).delete()
     client = browser()
 
-    assert password(client, olga.email) == web.NO_SECOND_FACTOR
+    assert password(client, address_of(olga)) == web.NO_SECOND_FACTOR
     assert client.get(SECOND).headers["Location"] == SIGN_IN
     assert home(client) == AWAY
 
@@ -95,14 +96,14 @@ def test_recovery_codes_alone_are_no_second_factor(olga: User) -> None:
     Authenticator.objects.filter(user=olga).delete()
     RecoveryCodes.activate(olga)
 
-    assert password(browser(), olga.email) == web.NO_SECOND_FACTOR
+    assert password(browser(), address_of(olga)) == web.NO_SECOND_FACTOR
 
 
 def test_a_code_works_once(olga: User) -> None:
     digits = code(olga)
     first, again = browser(), browser()
     for client in (first, again):
-        password(client, olga.email)
+        password(client, address_of(olga))
 
     assert second(first, digits) == HOME
     assert second(again, digits) == web.WRONG_CODE
@@ -111,7 +112,7 @@ def test_a_code_works_once(olga: User) -> None:
 
 def test_wrong_codes_are_refused_recorded_and_stopped(olga: User) -> None:
     client = browser()
-    password(client, olga.email)
+    password(client, address_of(olga))
     wrong = f"{(int(code(olga)) + 111_111) % 1_000_000:06}"
 
     answers = [second(client, wrong) for _ in range(6)]
@@ -125,10 +126,10 @@ def test_wrong_codes_are_refused_recorded_and_stopped(olga: User) -> None:
 def test_many_wrong_passwords_are_stopped(olga: User) -> None:
     client = browser()
 
-    answers = [password(client, olga.email, f"guess number {n} of many") for n in range(11)]
+    answers = [password(client, address_of(olga), f"guess number {n} of many") for n in range(11)]
 
     assert answers == [web.WRONG] * 10 + [web.TOO_MANY]
-    assert password(client, olga.email) == web.TOO_MANY
+    assert password(client, address_of(olga)) == web.TOO_MANY
 
 
 def aged(client: Client, **changes: object) -> None:
@@ -141,7 +142,7 @@ def aged(client: Client, **changes: object) -> None:
 
 def test_the_first_step_is_over_after_five_minutes(olga: User) -> None:
     client = browser()
-    password(client, olga.email)
+    password(client, address_of(olga))
     aged(client, operator_halfway=(olga.pk, int(time()) - access.BETWEEN_STEPS - 1))
 
     assert second(client, code(olga)) == SIGN_IN
@@ -185,7 +186,7 @@ def test_the_cookie_is_secure_where_the_address_is(olga: User, settings: pytest.
 
 def test_signing_in_changes_the_session_key(olga: User) -> None:
     client = browser()
-    password(client, olga.email)
+    password(client, address_of(olga))
     halfway = client.cookies["sessionid"].value
     second(client, code(olga))
 
@@ -242,7 +243,7 @@ def test_an_operators_session_is_no_way_into_the_api(olgas: Client) -> None:
 
 
 def test_the_forms_take_nothing_from_another_site(olga: User) -> None:
-    client, sent = browser(enforce_csrf_checks=True), {"email": olga.email, "password": PASSWORD}
+    client, sent = browser(enforce_csrf_checks=True), {"email": address_of(olga), "password": PASSWORD}
     assert client.post(SIGN_IN, sent).status_code == 403
     page = client.get(SIGN_IN)
     sent["csrfmiddlewaretoken"] = page.content.decode().partition('middlewaretoken" value="')[2][:64]

@@ -55,7 +55,7 @@ class AddressField(serializers.EmailField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("A text.", "wrong_type")
-        return super().to_internal_value(data).lower()
+        return super().to_internal_value(data)
 
 
 class CodeField(TextField):

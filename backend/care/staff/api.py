@@ -11,6 +11,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from backend import openapi
+from backend.accounts import queries as users
+from backend.accounts.queries import KnownAs
 from backend.api import (
     IdField,
     InstantField,
@@ -40,6 +42,7 @@ class MemberSchema(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="Of the membership.")
     clinic = serializers.UUIDField()
     email = serializers.EmailField()
+    name = serializers.CharField(allow_null=True, help_text="What they say they are called.")
     role = serializers.ChoiceField([role.value for role in roles.STAFF])
     started_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
@@ -133,12 +136,13 @@ HAND_OVER_EXAMPLE = OpenApiExample(
 )
 
 
-def shown_member(m: Membership) -> dict[str, Any]:
+def shown_member(m: Membership, known: KnownAs) -> dict[str, Any]:
     """A membership as the wire shows it."""
     return {
         "id": str(m.public_id),
         "clinic": str(m.clinic.public_id),
-        "email": m.user.email,
+        "email": known.email,
+        "name": known.name,
         "role": m.role,
         "started_at": rfc3339(m.started_at),
         "ended_at": rfc3339(m.ended_at) if m.ended_at else None,
@@ -171,16 +175,19 @@ def shown_cover(c: Cover) -> dict[str, Any]:
     }
 
 
+def _known(m: Membership) -> KnownAs:
+    return users.known_as([m.user_id])[m.user_id]
+
+
 def page(
-    request: Request, rows: Callable[..., Sequence[Any]], shown: Callable[[Any], dict[str, Any]], right: str
-) -> tuple[HttpResponse, Sequence[Any]]:
-    """A page of what the clinics have in which somebody has that right; and the rows on it."""
+    request: Request, rows: Callable[..., Sequence[Any]], right: str
+) -> tuple[Sequence[Any], str | None]:
+    """A page of what the clinics have in which somebody has that right; and where the next begins."""
     clinics = {a.clinic_id for a in access.acting_anywhere(who(request), right=right)}
     size, after = limit(request), after_key(request)
     found = rows(clinics, after=after, limit=size + 1)
     listed = found[:size]
-    following = cursor_for(str(listed[-1].pk)) if len(found) > size else None
-    return answer({"results": [shown(row) for row in listed], "next": following}), listed
+    return listed, cursor_for(str(listed[-1].pk)) if len(found) > size else None
 
 
 class Staff(View):
@@ -194,8 +201,9 @@ class Staff(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """Who is on the staff of one's clinic, and who was."""
-        listed, _ = page(request, queries.staff, shown_member, STAFF)
-        return listed
+        members, following = page(request, queries.staff, STAFF)
+        known = users.known_as({m.user_id for m in members})
+        return answer({"results": [shown_member(m, known[m.user_id]) for m in members], "next": following})
 
     @extend_schema(
         request=openapi.json(MemberBody),
@@ -220,7 +228,7 @@ class Staff(View):
         with transaction.atomic():
             added, new = services.add_staff(
                 clinic_id=acting.clinic_id,
-                email=fields["email"].lower(),
+                email=fields["email"],
                 role=Role(fields["role"]),
                 now=queries.clock(),
                 actor=who(request).id,
@@ -230,7 +238,7 @@ class Staff(View):
             except OSError as error:  # and what was added is undone: the answer says that nothing was stored
                 log.warning("mail_failed", exc_info=error)
                 raise Problem(503, "unavailable") from None
-        return answer(shown_member(added), 201 if new else 200)
+        return answer(shown_member(added, _known(added)), 201 if new else 200)
 
 
 class OneMember(View):
@@ -242,7 +250,7 @@ class OneMember(View):
         found = access.managed(who(request), Membership, membership, right=STAFF)
         read_nothing(request._request)
         changed = type(self).service(membership=found, now=queries.clock(), actor=who(request).id)
-        return answer(shown_member(changed))
+        return answer(shown_member(changed, _known(changed)))
 
 
 NO_FIELDS = openapi.errors(400, 401, 403, 404, 409, 413, 415, 422)
@@ -336,10 +344,10 @@ class CareRelationships(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """Who cares for whom in one's clinic, and who did."""
-        listed, rows = page(request, queries.care, shown_care, CARE)
+        rows, following = page(request, queries.care, CARE)
         seen = dict.fromkeys((row.participant_id, row.clinic_id) for row in rows)
         audit.record_each(actor=who(request).id, action=CARE, participants=list(seen))
-        return listed
+        return answer({"results": [shown_care(row) for row in rows], "next": following})
 
     @extend_schema(
         request=openapi.json(CareBody),
@@ -389,8 +397,8 @@ class Covers(View):
     )
     def get(self, request: Request) -> HttpResponse:
         """Who covers for whom in one's clinic, and who did."""
-        listed, _ = page(request, queries.covers, shown_cover, CARE)
-        return listed
+        rows, following = page(request, queries.covers, CARE)
+        return answer({"results": [shown_cover(row) for row in rows], "next": following})
 
     @extend_schema(
         request=openapi.json(CoverBody),

@@ -2,6 +2,7 @@
 
 from django.core.mail import send_mail
 
+from backend.accounts.addresses import address_of
 from backend.accounts.services import welcome_link
 from backend.care.models import Membership
 from backend.care.staff.queries import awaits_welcome
@@ -37,7 +38,7 @@ def send_link(membership: Membership, link: str) -> None:
     """Nothing; the member was sent the link to a new password. OSError where the server takes nothing."""
     clinic = membership.clinic.name
     text = CHOOSE_ANEW.format(clinic=clinic, link=link)
-    send_mail("Your new password", text, None, [str(membership.user.email)])
+    send_mail("Your new password", text, None, [str(address_of(membership.user))])
 
 
 def tell(membership: Membership) -> None:
@@ -49,4 +50,4 @@ def tell(membership: Membership) -> None:
     text = WELCOME if awaits_welcome(user) else KNOWN
     link = welcome_link(user) if text is WELCOME else ""
     subject = SUBJECT.format(clinic=" ".join(clinic.split()))
-    send_mail(subject, text.format(clinic=clinic, link=link), None, [str(user.email)])
+    send_mail(subject, text.format(clinic=clinic, link=link), None, [str(address_of(user))])

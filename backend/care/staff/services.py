@@ -11,6 +11,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from backend.accounts import services as accounts
+from backend.accounts.addresses import lookup, user_of
 from backend.accounts.models import User
 from backend.audit import services as audit
 from backend.care import services as care
@@ -236,14 +237,14 @@ def _locked(membership: Membership) -> Membership:
 
 def _user_of(email: str) -> User:
     """Whoever has that address: made now, if it is nobody's."""
-    known = User.objects.filter(email=email).first()
+    known = user_of(email)
     if known is not None:
         return known
     try:
         with transaction.atomic():
             return accounts.create_user(email=email, password=None)
     except IntegrityError:  # another clinic added the same address just now
-        return User.objects.get(email=email)
+        return User.objects.get(email=lookup(email))
 
 
 def _keep_an_admin(membership: Membership) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from backend.accounts import services
+from backend.accounts.addresses import user_of
 from backend.accounts.models import User
 from backend.command import MachineCommand
 from backend.wire import uuid
@@ -25,7 +26,7 @@ class Command(MachineCommand):
 
     def act(self, options: dict[str, Any]) -> None:
         if options["email"]:
-            found = User.objects.filter(email=options["email"].strip().lower()).first()
+            found = user_of(options["email"])
         else:
             id_ = uuid(options["participant"])
             found = User.objects.filter(participant__public_id=id_).first() if id_ else None

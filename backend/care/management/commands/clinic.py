@@ -8,7 +8,7 @@ from django.core.validators import validate_email
 from django.utils import timezone
 
 from backend import scope
-from backend.accounts.models import User
+from backend.accounts.addresses import normal, user_of
 from backend.accounts.services import create_user, welcome_link
 from backend.audit import services as audit
 from backend.care import services
@@ -26,12 +26,12 @@ class Command(BaseCommand):
         create.add_argument("--name", default="Clinic", help="the clinic's name, as its people see it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        email = options["admin"].strip().lower()
+        email = normal(options["admin"])
         try:
             validate_email(email)
         except ValidationError:
             raise CommandError(f"{email} is not an e-mail address.") from None
-        if User.objects.filter(email=email).exists():
+        if user_of(email) is not None:
             raise CommandError(f"{email} is already somebody's address here.")
         with scope.everything():
             user = create_user(email=email, password=None)

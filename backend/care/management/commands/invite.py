@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
-from backend.accounts.models import User
+from backend.accounts.addresses import user_of
 from backend.care.codes import grouped, is_protocol
 from backend.care.joining import queries, services, sheet
 from backend.care.joining.models import DEFAULT_DAYS, LONGEST
@@ -32,7 +32,7 @@ class Command(MachineCommand):
         if options["protocol"] is not None and not is_protocol(options["protocol"]):
             raise CommandError("A protocol's code has lower-case letters, digits, and . _ - between them.")
         clinic = _clinic(options["clinic"])
-        user = User.objects.filter(email=options["therapist"].strip().lower()).first()
+        user = user_of(options["therapist"])
         therapist = queries.therapist(clinic=clinic.pk, now=now, user=user.pk) if user else None
         if therapist is None:
             raise CommandError("That is no therapist of this clinic's today.")

@@ -6,7 +6,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.core.validators import validate_email
 
+from backend.accounts import queries as users
 from backend.accounts import services as accounts
+from backend.accounts.addresses import address_of, lookup, normal
 from backend.care import roles
 from backend.care.models import Clinic, Membership
 from backend.care.roles import Role
@@ -49,29 +51,31 @@ class Command(MachineCommand):
         elif action == "reset-second-factor":
             membership = the_membership(options)
             accounts.reset_second_factor(user=membership.user, by=None)
-            self.stdout.write(f"{membership.user.email} has no second factor now, and is signed out.")
+            self.stdout.write(f"{address_of(membership.user)} has no second factor now, and is signed out.")
         elif action == "reset-password":
             membership = the_membership(options)
-            self.stdout.write(f"{membership.user.email} chooses a password here, once, within 3 days:")
+            self.stdout.write(f"{address_of(membership.user)} chooses a password here, once, within 3 days:")
             self.stdout.write(accounts.reset_password_link(user=membership.user, by=None))
         else:
             service, words = CHANGES[action]
             changed = service(membership=the_membership(options), now=queries.clock(), actor=None)
-            self.stdout.write(f"{changed.user.email}, {changed.role}, {words}.")
+            self.stdout.write(f"{address_of(changed.user)}, {changed.role}, {words}.")
 
     def _list(self, clinic: str | None) -> None:
         members = Membership.objects.select_related("user", "clinic").order_by("clinic_id", "pk")
-        for m in members if clinic is None else members.filter(clinic=the_clinic(clinic)):
+        listed = list(members if clinic is None else members.filter(clinic=the_clinic(clinic)))
+        known = users.known_as({m.user_id for m in listed})
+        for m in listed:
             state = "ended" if m.ended_at else "suspended" if m.suspended_at else "active"
             self.stdout.write(
                 "\t".join(
-                    [str(m.clinic.public_id), m.clinic.name, str(m.user.email), m.role, state]
+                    [str(m.clinic.public_id), m.clinic.name, str(known[m.user_id].email), m.role, state]
                     + [f"{at:%Y-%m-%d}" for at in (m.started_at, m.ended_at) if at]
                 )
             )
 
     def _add(self, options: dict[str, Any]) -> None:
-        email = options["email"].strip().lower()
+        email = normal(options["email"])
         try:
             validate_email(email)
         except ValidationError:
@@ -102,7 +106,7 @@ def the_clinic(public_id: str | None) -> Clinic:
 def the_membership(options: dict[str, Any], *, email: str = "", role: str | None = None) -> Membership:
     """The one membership that has not ended, of that address, role and clinic as far as they are named."""
     wanted: dict[str, Any] = {
-        "user__email": (email or options["email"]).strip().lower(),
+        "user__email": lookup(email or options["email"]),
         "ended_at__isnull": True,
     }
     if named := role or options.get("role"):

@@ -10,6 +10,7 @@ from django.core.validators import validate_email
 from qrcode.main import QRCode
 
 from backend.accounts import services
+from backend.accounts.addresses import normal, user_of
 from backend.accounts.models import User
 from backend.command import MachineCommand
 
@@ -27,12 +28,12 @@ class Command(MachineCommand):
             actions.add_parser(name, help=words).add_argument("--email", required=True)
 
     def act(self, options: dict[str, Any]) -> None:
-        email = options["email"].strip().lower()
+        email = normal(options["email"])
         if options["action"] == "create":
             self._create(email)
             return
-        user = User.objects.filter(email=email, is_operator=True).first()
-        if user is None:
+        user = user_of(email)
+        if user is None or not user.is_operator:
             raise CommandError(f"{email} is no operator here.")
         if options["action"] == "end":
             services.end_operator(user=user)
@@ -45,7 +46,7 @@ class Command(MachineCommand):
             validate_email(email)
         except ValidationError:
             raise CommandError(f"{email} is not an e-mail address.") from None
-        if User.objects.filter(email=email).exists():
+        if user_of(email) is not None:
             raise CommandError(f"{email} is already somebody's address here; an operator has their own.")
         user = services.create_operator(email=email)
         self.stdout.write(f"{email} is an operator. They choose a password here, once, within 3 days:")
