@@ -83,6 +83,8 @@ CODES: dict[str, str] = {
     "erased": "This person asked for their data to be erased, and they were. Nothing is kept any more.",
     "unreadable": "Something stored here does not open as it should. It was noted for the operators.",
     "conflict": "This id is already taken with other content.",
+    "withdrawn": "You take no part at present. Come back first, if you like: then this can be asked anew.",
+    "erasure_began": "The erasing has begun, and what is gone cannot be brought back.",
     "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",
     "last_admin": "Nobody else administers this clinic: add another administrator first.",
     "membership_ended": "This membership is over; add the person again.",

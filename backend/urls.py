@@ -12,6 +12,7 @@ from backend.care.joining import api as joining
 from backend.care.staff import api as staff
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
+from backend.rights.erasure import api as erasure
 from backend.schema import Schema
 from scales import api as scales
 
@@ -30,6 +31,9 @@ api: list[URLPattern | URLResolver] = [
     path("participants/<str:participant>/relink", joining.Relink.as_view()),
     path("me/consents", consent.MyConsents.as_view()),
     path("me/disclosure", consent.MyDisclosure.as_view()),
+    path("me/withdrawal", erasure.MyWithdrawal.as_view()),
+    path("me/erasure", erasure.MyErasure.as_view()),
+    path("erasures/<str:erasure>", erasure.OneErasure.as_view()),
     path("consents", consent.Consents.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),

@@ -18,7 +18,9 @@ from backend.audit import services as audit
 from backend.care import access
 from backend.care.access import SeenParticipant
 from backend.changes import services as changes
+from backend.changes import tombstones
 from backend.origin import request_id
+from backend.wire import uuid
 from scales import change, queries, scoring, wire
 from scales import entry as entries
 from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
@@ -38,7 +40,7 @@ class Settled:
 class Kept:
     """What was sent could not be recorded, and is kept whole, for the `faults` named or the reason `why`."""
 
-    why: Literal["rejected", "not_enabled", "conflict", "unknown_version"]
+    why: Literal["rejected", "not_enabled", "conflict", "unknown_version", "withdrawn"]
     entry: Entry | None = None
     faults: tuple[Place, ...] = ()
     corrects: UUID | None = None
@@ -64,7 +66,7 @@ class Letter:
 
 # One statement, so that answers, scores, change row, audit row and the request for a trend stand or
 # fall together without a transaction's extra round trips. A taken id inserts nothing at all, nor does
-# one under which other content of the person's waits for its instrument.
+# one under which other content of the person's waits for its instrument, nor one that was erased.
 _RECORD = f"""
 WITH recorded AS (
     INSERT INTO scales_administration
@@ -78,6 +80,7 @@ WITH recorded AS (
         SELECT FROM scales_quarantined
         WHERE participant_id = %(participant)s AND administration = %(id)s AND kind = 'unknown_version'
             AND resolved_at IS NULL AND content_hash <> %(content_hash)s)
+        AND {tombstones.NOT_ERASED}
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), changed AS (
@@ -122,6 +125,8 @@ def record_administration(
         entry = entries.read(body)
     except Misfit as misfit:
         return _keep(letter, Kept("rejected", faults=tuple(misfit.faults)))
+    if participant.withdrawn:
+        return _keep_unscored(letter, entry)
     instrument = queries.instrument(entry.instrument, entry.version)
     if instrument is not None:
         return _record_known(letter, entry, instrument)
@@ -130,11 +135,26 @@ def record_administration(
     return _keep(letter, Kept("unknown_version", entry))
 
 
+def _keep_unscored(letter: Letter, entry: Entry) -> Settled | Kept:
+    """What becomes of something sent by somebody who takes no part: what stands under its id stands."""
+    first = queries.first_answer(letter.participant.id, entry.id, entry.content_hash())
+    if first is not None:
+        return Settled(first, new=False)
+    return _keep(letter, Kept("conflict" if queries.owner_of(entry.id) else "withdrawn", entry))
+
+
 def record_waiting() -> int:
-    """How many kept administrations of then unknown versions are settled, now that these are known."""
+    """How many kept administrations of then unknown versions are settled, now that these are known.
+
+    Those of somebody who takes no part go on waiting.
+    """
     with scope.everything():
         waiting = list(
-            Quarantined.objects.filter(kind=Quarantined.Kind.UNKNOWN_VERSION, resolved_at__isnull=True)
+            Quarantined.objects.filter(
+                kind=Quarantined.Kind.UNKNOWN_VERSION,
+                resolved_at__isnull=True,
+                participant__withdrawn_at__isnull=True,
+            )
             .order_by("id")
             .values_list("id", "participant_id", "instrument_code", "instrument_version")
         )
@@ -174,6 +194,8 @@ def correct_administration(
         entry = entries.read_correction(body)
     except Misfit as misfit:
         return _keep(letter, Kept("rejected", faults=tuple(misfit.faults), corrects=administration))
+    if participant.withdrawn and not queries.is_revision(entry.id, administration, entry.content_hash()):
+        return _keep(letter, Kept("withdrawn", corrects=administration))
     with transaction.atomic():
         # The lock lets one correction of this administration through at a time.
         first = Administration.objects.select_for_update().get(
@@ -184,6 +206,7 @@ def correct_administration(
             return _keep(letter, Kept("rejected", faults=faults, corrects=administration))
         taken = Correction.objects.filter(id=entry.id).exists()
         if not taken:
+            tombstones.refuse_erased(tombstones.of_object(entry.id))
             _add_revision(letter, first, entry, instrument)
         if not queries.is_revision(entry.id, administration, entry.content_hash()):
             return _keep(letter, Kept("conflict", corrects=administration))
@@ -285,6 +308,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
                 "content_hash": entry.content_hash(),
                 "user": sender.user,
                 "request": request_id.get(),
+                "tombstone": tombstones.of_object(entry.id),
             },
         )
         if not cursor.rowcount:
@@ -381,8 +405,14 @@ def _stored(results: Mapping[str, scoring.Result], instrument: Instrument) -> di
 
 
 def _keep(letter: Letter, kept: Kept) -> Kept:
-    """The same, once it is written down. The same content is kept once, however often it is sent."""
+    """The same, once it is written down. The same content is kept once, however often it is sent.
+
+    Raises Problem 410 `erased` for what was erased: it is not kept again, fit to be read or not.
+    """
     participant, entry = letter.participant, kept.entry
+    named = uuid(letter.body.get("id")) if isinstance(letter.body, dict) else None
+    if named is not None:
+        tombstones.refuse_erased(tombstones.of_object(named))
     with connection.cursor() as cursor:
         cursor.execute(
             _QUARANTINE,

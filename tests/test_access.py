@@ -164,6 +164,13 @@ TABLE = {
     "POST api/v1/me/consents": own("consent.recorded", 201),
     "GET api/v1/me/disclosure": own("disclosure.read"),
     "PUT api/v1/me/disclosure": own("disclosure.changed"),
+    "POST api/v1/me/withdrawal": own("withdrawal.made", 201),
+    "DELETE api/v1/me/withdrawal": own("withdrawal.undone", 204),
+    # Ana waits for an erasure, Ben does not.
+    "GET api/v1/me/erasure": own_named("erasure.read", 200),
+    "POST api/v1/me/erasure": own("erasure.requested", 202),
+    "DELETE api/v1/me/erasure": own_named("erasure.cancelled", 200),
+    "GET api/v1/erasures/<str:erasure>": PUBLIC,
     "GET api/v1/consents": SIGNED,
     RELEASE: about("release.opened").replace("200", "201", 1),  # once is enough
     "GET api/v1/instruments": SIGNED,
@@ -259,6 +266,12 @@ SHOWS = {
     "POST api/v1/me/consents": dict.fromkeys(("ana", "ben"), '"decision":"withdrawn"'),
     "GET api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"shown"'),
     "PUT api/v1/me/disclosure": dict.fromkeys(("ana", "ben"), '"substance":"withheld"'),
+    "POST api/v1/me/withdrawal": dict.fromkeys(("ana", "ben"), '"stopped":["care"]'),
+    "DELETE api/v1/me/withdrawal": dict.fromkeys(("ana", "ben"), ""),
+    "GET api/v1/me/erasure": {"ana": '"status":"waiting"'},
+    "POST api/v1/me/erasure": dict.fromkeys(("ana", "ben"), '"status":"waiting"'),
+    "DELETE api/v1/me/erasure": {"ana": '"status":"cancelled"'},
+    "GET api/v1/erasures/<str:erasure>": dict.fromkeys(ROLES, '"receipt":null'),
     "GET api/v1/consents": {
         **dict.fromkeys(("ana", "ben"), '"decision":"given"'),
         **dict.fromkeys(ROLES[3:], '"streams":null'),
@@ -397,6 +410,7 @@ class World:
     administration: str
     staff: dict[str, str]
     invitation: str
+    erasure: str
 
     def call(self, role: str, row: str, *, about: str | None = None, body: bytes | None = None) -> Any:
         """The answer to that role, about Ana or the id `about`, with a body the route takes or another."""
@@ -409,6 +423,7 @@ class World:
             .replace("<str:care_relationship>", about or self.staff["care"])
             .replace("<str:cover>", about or self.staff["cover"])
             .replace("<str:invitation>", about or self.invitation)
+            .replace("<str:erasure>", about or self.erasure)
             .replace("<str:code>", "scs-26")
             .replace("<str:version>", "1")
             .replace("<uidb64>/<token>", "MQ/no-such-link")
@@ -535,7 +550,9 @@ def world(
     }
     staff = {name: str(row.public_id) for name, row in named.items()}
     invited(thea)
-    return World(clients, users, ana, mine["id"], staff, str(Invitation.objects.get().pk))
+    erasure = clients["ana"].post("/api/v1/me/erasure", {}, "application/json").json()["id"]
+    invitation = str(Invitation.objects.get().pk)
+    return World(clients, users, ana, mine["id"], staff, invitation, erasure)
 
 
 def contents() -> dict[str, str]:

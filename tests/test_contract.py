@@ -74,7 +74,9 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     invited(thea)
+    erasure = client.post("/api/v1/me/erasure", {}, "application/json").json()["id"]
     yield {
+        "erasure": erasure,
         "ana": ana,
         "thea": thea,
         "adam": adam,
@@ -106,6 +108,7 @@ def test_every_answer_is_one_of_those_described(people: dict[str, Any], person: 
         "cover": str(uuid4()),
         "invitation": people["invitation"],
         "device": str(uuid4()),
+        "erasure": people["erasure"],
         "code": "scs-26",
         "version": "1",
     }

@@ -39,6 +39,7 @@ OF_PARTICIPANTS = {
     "care_recoverycode": "participant_id",
     "care_participant": "id",
     "changes_change": "participant",
+    "rights_erasure": "participant",
     "scales_administration": "participant_id",
     "scales_correction": (
         "(SELECT participant_id FROM scales_administration a WHERE a.id = administration_id)"
@@ -71,6 +72,7 @@ OPEN = {
     "auth_permission",
     "care_codeguess",
     "care_consenttext",
+    "changes_tombstone",
     "demo_mark",
     "django_admin_log",
     "django_content_type",
@@ -89,6 +91,8 @@ SEE_EVERYTHING = {
     "backend/demo/management/commands/demo.py",
     "backend/keys/management/commands/keys.py",
     "backend/operators/admin.py",
+    "backend/rights/erasure/services.py",
+    "backend/rights/management/commands/rights.py",
     "scales/services.py",
     "scales/trends.py",
 }
@@ -134,6 +138,7 @@ def two_clinics(
         nothing = dict.fromkeys(("substance", "dose", "supervision"), "withheld")
         shown = {"therapist": nothing, "research": {**nothing, "date": "week"}}
         assert client.put("/api/v1/me/disclosure", shown, content_type="application/json").status_code == 200
+        assert client.post("/api/v1/me/erasure", {}, "application/json").status_code == 202
         of = {"clinic": person.clinic, "participant": person, "administration_id": sent["id"]}
         Held.objects.create(**of, revision=1, scores=[], answer="{}", release_at=timezone.now())
         Release.objects.create(**of, released_by_id=thea.user_id, released_at=timezone.now())

@@ -57,6 +57,12 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "consent.recorded": {P: OWN},
         "disclosure.read": {P: OWN},
         "disclosure.changed": {P: OWN},
+        # To stop, to come back, and to have everything erased.
+        "withdrawal.made": {P: OWN},
+        "withdrawal.undone": {P: OWN},
+        "erasure.read": {P: OWN},
+        "erasure.requested": {P: OWN},
+        "erasure.cancelled": {P: OWN},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},

@@ -43,6 +43,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "account.EmailConfirmation": Whose(user="email_address__user_id"),
         "mfa.Authenticator": Whose(user="user_id"),
         "accounts.User": Whose(user="id"),
+        "accounts.Address": Whose(user="user_id"),
         "accounts.Device": Whose(user="user_id"),
         "accounts.TokenFamily": Whose(user="user_id"),
         "accounts.Guess": Whose(nobodys="keyed hashes, gone after 90 days"),
@@ -51,6 +52,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
             participant="participant", kept="numbers only; that somebody looked is not theirs to undo"
         ),
         "changes.Change": Whose(participant="participant"),
+        "changes.Tombstone": Whose(nobodys="hashes of ids, of what was erased"),
         "care.Clinic": Whose(nobodys=CLINICS),
         "care.Membership": Whose(nobodys=STAFFS),
         "care.Cover": Whose(nobodys=STAFFS),
@@ -70,6 +72,9 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "scales.Release": Whose(participant="participant_id"),
         "scales.Quarantined": Whose(participant="participant_id"),
         "scales.Trend": Whose(participant="participant_id"),
+        "rights.Erasure": Whose(
+            participant="participant", kept="numbers and ids only; that somebody was erased must outlast it"
+        ),
         "demo.Mark": Whose(nobodys="that this is a demo"),
     }
 )

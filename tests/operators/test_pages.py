@@ -31,7 +31,7 @@ HIDDEN = {
     "mfa.Authenticator": {"data"},
     "care.Clinic": set[str](),
     "care.Membership": set[str](),
-    "care.Participant": {"user_id", "timezone"},
+    "care.Participant": {"user_id", "timezone", "withdrawn_at"},
     "care.CareRelationship": set[str](),
     "care.Cover": set[str](),
     "care.Consent": {"decided_at", "device", "rules", "text_hash", "timezone"},
@@ -55,6 +55,7 @@ HIDDEN = {
     "scales.LoadedFile": {"text"},
     "changes.Change": set[str](),
     "audit.Entry": set[str](),
+    "rights.Erasure": {"holders", "receipt", "signature"},
     "demo.Mark": set[str](),
 }
 # Models without any page: Django's and allauth's own.
@@ -70,6 +71,7 @@ UNSEEN = {
     "care.CodeGuess",
     "care.Disclosure",
     "care.RecoveryCode",
+    "changes.Tombstone",
     "scales.Held",
     "scales.Release",
     "auth.Group",
@@ -100,6 +102,7 @@ TEXTS = {
     "scales.LoadedFile.code": "an operator loaded it",
     "scales.LoadedFile.sha256": "a digest",
     "changes.Change.kind": "a code of ours",
+    "rights.Erasure.state": "a choice",
     "audit.Entry.action": "a code of ours",
     "audit.Entry.subject": "ids and codes of ours",
     "audit.Entry.why": "a code of ours",
