@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 
 from backend.care import access
 from backend.care.models import Participant
@@ -18,7 +17,7 @@ Ask = Callable[..., Erasure]
 
 
 @pytest.fixture
-def ledger_file(settings: SettingsWrapper, tmp_path: Path) -> Path:
+def ledger_file(settings: Any, tmp_path: Path) -> Path:
     """Where erasures are noted, with nobody in it yet."""
     file = tmp_path / "erasures" / "ledger.jsonl"
     settings.ERASURE_LEDGER = str(file)

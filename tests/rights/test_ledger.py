@@ -65,7 +65,7 @@ TAMPERED: dict[str, Callable[[list[str]], list[str]]] = {
 def test_what_was_changed_is_noticed_and_nothing_is_served(ledger_file: Path, how: str) -> None:
     ledger_file.write_text("".join(TAMPERED[how](write(ledger_file))))
 
-    with pytest.raises(ledger.LedgerBroken, match="line [1234] of the erasure ledger"):
+    with pytest.raises(ledger.LedgerBroken, match=r"line [1234] of the erasure ledger"):
         ledger.read()
     with pytest.raises(ledger.LedgerBroken):
         ledger.note(LINES[0])

@@ -55,7 +55,7 @@ def note(line: Line) -> Line:
     with _alone() as descriptor:
         content = _read_all(descriptor)
         lines = _whole_lines(content)
-        for written in _verified(lines):
+        for written in list(_verified(lines)):
             if written.erasure == line.erasure:
                 return written
         # What was being written when the machine stopped was never acted on.

@@ -20,20 +20,18 @@ WORDS = (
     "What you had told us is gone, and so are the keys it was sealed under: no backup of ours brings it back"
     " to be read, from the day below on. Thank you for the time you were here. Go well."
 )
-_OURS = (
-    ("this receipt, by number", "so that a database brought back from a copy erases again"),
-    ("hashes of what your phone had named", "so that nothing of it is taken in again"),
-)
+# What the plan keeps of somebody, as they would call it.
+_CALLED = {
+    "audit.Entry": "who saw and did what, by number",
+    "rights.Erasure": "that you were erased, by number, and this receipt",
+}
+_HASHES = ("hashes of what your phone had named", "so that nothing of it is taken in again")
 _STAFF = ("the sign-in", "it is also somebody's who works here")
 
 
 def receipt_for(erasure: Erasure, counts: Mapping[str, int], *, at: datetime) -> str:
     """The receipt as it is signed: a JSON object."""
-    kept = [
-        (str(model._meta.verbose_name_plural), whose(model).kept)
-        for model in tables()
-        if whose(model).kept and model is not Erasure
-    ]
+    kept = [(_CALLED[model._meta.label], whose(model).kept) for model in tables() if whose(model).kept]
     stays = [_STAFF] if erasure.account is not None and len(erasure.holders) == 1 else []
     receipt: dict[str, Any] = {
         "id": str(erasure.pk),
@@ -41,7 +39,7 @@ def receipt_for(erasure: Erasure, counts: Mapping[str, int], *, at: datetime) ->
         "erased_at": rfc3339(at),
         "destroyed": {kind: found for kind, found in counts.items() if found},
         "keys_destroyed": len(erasure.holders),
-        "kept": [{"what": what, "why": why} for what, why in (*kept, *_OURS, *stays)],
+        "kept": [{"what": what, "why": why} for what, why in (*kept, _HASHES, *stays)],
         "copies_until": rfc3339(at + COPIES_LINGER),
         "words": WORDS,
     }

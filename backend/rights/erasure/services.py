@@ -156,6 +156,7 @@ def _stands_in_ledger(line: ledger.Line) -> bool:
                 "participant": line.participant,
                 "account": line.account,
                 "clinic": person.clinic_id if person else None,
+                "state": Erasure.State.DESTROYING,
                 "requested_at": line.at,
                 "erases_at": line.at,
             },
