@@ -69,12 +69,12 @@ def people(ana: Participant, thea: Membership, adam: Membership, client_for: Any
     session = {"id": str(uuid4()), "started_at": "2026-01-10T10:00:00+01:00"}
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
+    erasure = client.post("/api/v1/me/erasure", {}, "application/json").json()["id"]
     compute_behind(now=ana.enrolled_at)
     # Each request would close the connection, and with it the test's transaction.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     invited(thea)
-    erasure = client.post("/api/v1/me/erasure", {}, "application/json").json()["id"]
     yield {
         "erasure": erasure,
         "ana": ana,

@@ -172,6 +172,7 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     session = {"id": str(uuid4()), "started_at": "2026-03-27T10:00:00+01:00", "substance": "ayahuasca"}
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
+    assert client.post("/api/v1/me/erasure", {}, "application/json").status_code == 202
     relink = f"/api/v1/participants/{ana.public_id}/relink"
     assert client_for(thea).post(relink, {"id": str(uuid4())}, "application/json").status_code == 201
     hers = {"email": lookup(f"{CANARY}@cast.example"), "name": CANARY.encode(), "password": CANARY}
