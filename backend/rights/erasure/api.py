@@ -6,7 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from backend import openapi
@@ -105,7 +106,10 @@ class OneErasure(PublicView):
     """`GET /erasures/{id}`"""
 
     @extend_schema(
-        auth=[], responses={200: schemas.ErasureToldSchema, **openapi.errors(404)}, tags=["rights"]
+        auth=[],
+        parameters=[OpenApiParameter("erasure", OpenApiTypes.UUID, OpenApiParameter.PATH)],
+        responses={200: schemas.ErasureToldSchema, **openapi.errors(404)},
+        tags=["rights"],
     )
     def get(self, request: Request, erasure: str) -> HttpResponse:
         """What became of an erasure, for whoever has its address; once it is done, a signed receipt."""
