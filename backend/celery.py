@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from backend import scope
 from backend.keys.ring import refuse_without_keys
 from backend.logs import guard
+from backend.rights.erasure.guard import refuse_undone
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings")
 
@@ -25,6 +26,7 @@ def refuse_unsafe(**_: object) -> None:
     try:
         scope.refuse_without_wall()
         refuse_without_keys()
+        refuse_undone()
     except ImproperlyConfigured as why:
         # Celery swallows every other exception of a signal's receiver, and would go on.
         raise SystemExit(str(why)) from None
@@ -33,7 +35,14 @@ def refuse_unsafe(**_: object) -> None:
 app = Celery("selfkind")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
-    ["scales", "backend.accounts", "backend.care", "backend.proof", "backend.rights.export"]
+    [
+        "scales",
+        "backend.accounts",
+        "backend.care",
+        "backend.proof",
+        "backend.rights.erasure",
+        "backend.rights.export",
+    ]
 )
 app.conf.update(
     task_ignore_result=True,
@@ -62,6 +71,11 @@ app.conf.update(
             "task": "backend.proof.tasks.seal_and_anchor",
             "schedule": 1.0,
             "options": {"expires": 1.0},
+        },
+        "erasures": {
+            "task": "backend.rights.erasure.tasks.erase_due",
+            "schedule": 15.0,
+            "options": {"expires": 15.0},
         },
         "sessions": {
             "task": "backend.accounts.tasks.clear_expired_sessions",

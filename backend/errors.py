@@ -87,6 +87,8 @@ CODES: dict[str, str] = {
     "export_expired": "This copy was kept for seven days, then deleted. Ask for another at any time.",
     "conflict": "This id is already taken with other content.",
     "in_care": "They are in your care already: there is nothing more to open.",
+    "withdrawn": "You take no part at present. Come back first, if you like: then this can be asked anew.",
+    "erasure_began": "The erasing has begun, and what is gone cannot be brought back.",
     "caseload_not_empty": "Participants are in this member's care: hand them over first, or suspend.",
     "last_admin": "Nobody else administers this clinic: add another administrator first.",
     "membership_ended": "This membership is over; add the person again.",

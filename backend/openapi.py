@@ -22,7 +22,7 @@ _MEANINGS = {
     403: "A right you do not have yourself, or one that needs a consent: `no_consent`.",
     404: "Not there, or not yours to see: the answer is the same.",
     409: "The id is taken by other content, which stands; or what is stored does not open.",
-    410: "They were erased, and nothing of theirs is kept.",
+    410: "Erased, and nothing of it is kept.",
     413: "Too large.",
     415: "Not JSON in UTF-8, or encoded.",
     422: "Readable, but wrong where `errors` points.",
@@ -54,10 +54,11 @@ def json(body: type[serializers.Serializer[Any]]) -> dict[str, type[serializers.
 
 
 def errors(*statuses: int) -> dict[Any, OpenApiResponse]:
-    """The error answers of these statuses, and the 503 any endpoint can give."""
+    """The error answers of these statuses, the 503 any endpoint can give, and, where somebody signs in, the
+    410 that tells a phone that its owner was erased."""
     return {
         (status, "application/problem+json"): OpenApiResponse(ProblemSchema, description=_MEANINGS[status])
-        for status in sorted({*statuses, 503})
+        for status in sorted({*statuses, 503, *({410} if 401 in statuses else ())})
     }
 
 

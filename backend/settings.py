@@ -47,6 +47,8 @@ KEY_STORE_CLASS = os.environ.get("KEY_STORE_CLASS") or "backend.keys.files.FileS
 MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(STATE / "master-key")
 # Where the heads of the audit's chains are kept outside the database: a file that only grows.
 AUDIT_ANCHORS = os.environ.get("AUDIT_ANCHORS") or str(STATE / "audit-anchors" / "anchors.jsonl")
+# Who was erased is written down outside the database too: a copy brought back from before is told by it.
+ERASURE_LEDGER = os.environ.get("ERASURE_LEDGER") or str(STATE / "erasures" / "ledger.jsonl")
 DEBUG = False
 PUBLIC_URL = os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
 # Who runs this server, as somebody about to join is told.
@@ -218,6 +220,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "CareEndedBecause": "backend.care.models.CareRelationship.Because",
+        "ErasureStatusEnum": "backend.rights.erasure.models.Erasure.State",
         "InvitationKindEnum": "backend.care.joining.models.Invitation.Kind",
         "ReachedEnum": "backend.health.REACHED",
         "SubstanceEnum": "backend.care.models.DosingSession.Substance",

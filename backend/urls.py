@@ -15,6 +15,7 @@ from backend.metrics import Metrics
 from backend.operators.admin import site as operators
 from backend.operators.web import SecondFactor, SignIn, SignOut
 from backend.proof import api as proof
+from backend.rights.erasure import api as erasure
 from backend.rights.export import api as export
 from backend.schema import Schema
 from scales import api as scales
@@ -41,6 +42,9 @@ api: list[URLPattern | URLResolver] = [
     path("me/exports", export.Exports.as_view()),
     path("me/exports/<str:export>", export.OneExport.as_view()),
     path("me/exports/<str:export>/archive", export.Archive.as_view()),
+    path("me/withdrawal", erasure.MyWithdrawal.as_view()),
+    path("me/erasure", erasure.MyErasure.as_view()),
+    path("erasures/<str:erasure>", erasure.OneErasure.as_view()),
     path("consents", consent.Consents.as_view()),
     path("participants", care.Participants.as_view()),
     path("participants/<str:participant>", care.OneParticipant.as_view()),

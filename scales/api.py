@@ -126,7 +126,8 @@ class Administrations(View):
         """Send one filling of one instrument, as the participant.
 
         201 the first time; 200 for the same content again, with the first answer; 202 for an
-        instrument version unknown here: kept, and scored when it arrives. 409 for an id taken by
+        instrument version unknown here: kept, and scored when it arrives; and 202 for somebody who takes no
+        part: kept, and not scored unless it is sent again once they do. 409 for an id taken by
         other content and 422 for content that does not fit: both are kept for staff to see.
         """
         own = access.own_participant(who(request), right="administration.recorded")
@@ -172,12 +173,16 @@ class Corrections(View):
         responses={
             200: schemas.CurrentAdministration,
             201: schemas.CurrentAdministration,
+            202: schemas.KeptCorrection,
             **openapi.errors(400, 401, 403, 404, 409, 410, 413, 415, 422),
         },
         tags=["administrations"],
     )
     def post(self, request: Request, administration: str) -> HttpResponse:
-        """Correct one's own administration: a further revision with a reason. All stay readable."""
+        """Correct one's own administration: a further revision with a reason. All stay readable.
+
+        202 for somebody who takes no part: kept, and not scored.
+        """
         own = access.own_participant(who(request), right="administration.opened")
         id_ = uuid(administration)
         owner = queries.owner_of(id_) if id_ else None
@@ -247,8 +252,8 @@ def _outcome(result: Settled | Kept) -> HttpResponse:
             transaction.on_commit(partial(wake, "scales.tasks.compute_trends"))
         status = 201 if result.new else 200
         return HttpResponse(result.answer, status=status, content_type="application/json")
-    if result.why == "unknown_version" and result.entry:
-        return answer(wire.kept(result.entry), 202)
+    if result.why in ("unknown_version", "withdrawn"):
+        return answer(wire.kept(result.entry) if result.entry else {"outcome": "quarantined"}, 202)
     if result.why == "conflict":
         raise Problem(409, "conflict")
     if result.why == "not_enabled":

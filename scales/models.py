@@ -150,7 +150,8 @@ class Quarantined(models.Model):
     """A submission that was readable but could not be recorded. Kept whole, never dropped.
 
     `rejected` does not fit the version it names; `conflict` has an id that is taken by other
-    content; `unknown_version` waits for its instrument version and is recorded when that arrives.
+    content; `unknown_version` waits for its instrument version and is recorded when that arrives;
+    `withdrawn` was sent by somebody who takes no part at the time, and is not scored.
     What was sent and what is wrong with it, which may repeat names out of it, are sealed as JSON;
     `content_hash` is a keyed fingerprint.
     """
@@ -159,6 +160,7 @@ class Quarantined(models.Model):
         REJECTED = "rejected"
         CONFLICT = "conflict"
         UNKNOWN_VERSION = "unknown_version"
+        WITHDRAWN = "withdrawn"
 
     participant = models.ForeignKey(Participant, models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=16, choices=Kind)

@@ -160,7 +160,11 @@ class KeptAdministration(serializers.Serializer[Any]):
     instrument = serializers.CharField()
     version = serializers.IntegerField()
     completed_at = serializers.DateTimeField()
-    outcome = serializers.CharField(help_text="`quarantined`: kept, and scored when the version arrives.")
+    outcome = serializers.CharField(help_text="`quarantined`: kept, and not scored now.")
+
+
+class KeptCorrection(serializers.Serializer[Any]):
+    outcome = serializers.CharField(help_text="`quarantined`: kept, and not scored.")
 
 
 class CurrentAdministration(Administration):

@@ -18,10 +18,12 @@ from backend.audit import services as audit
 from backend.care import access
 from backend.care.access import SeenParticipant
 from backend.changes import services as changes
+from backend.changes import tombstones
 from backend.keys.blind import fingerprint
 from backend.keys.fields import sealed
 from backend.keys.sealing import Destroyed, Unreadable
 from backend.origin import request_id
+from backend.wire import uuid
 from scales import change, queries, scoring, wire
 from scales import entry as entries
 from scales.entry import CorrectionEntry, Entry, Faults, Misfit, Place
@@ -41,7 +43,7 @@ class Settled:
 class Kept:
     """What was sent could not be recorded, and is kept whole, for the `faults` named or the reason `why`."""
 
-    why: Literal["rejected", "not_enabled", "conflict", "unknown_version"]
+    why: Literal["rejected", "not_enabled", "conflict", "unknown_version", "withdrawn"]
     entry: Entry | None = None
     faults: tuple[Place, ...] = ()
     corrects: UUID | None = None
@@ -70,7 +72,7 @@ _CONTENT = "content"
 
 # One statement, so that answers, scores, change row, audit row and the request for a trend stand or
 # fall together without a transaction's extra round trips. A taken id inserts nothing at all, nor does
-# one under which other content of the person's waits for its instrument.
+# one under which other content of the person's waits for its instrument, nor one that was erased.
 _RECORD = f"""
 WITH recorded AS (
     INSERT INTO scales_administration
@@ -84,6 +86,7 @@ WITH recorded AS (
         SELECT FROM scales_quarantined
         WHERE participant_id = %(participant)s AND administration = %(id)s AND kind = 'unknown_version'
             AND resolved_at IS NULL AND content_hash <> %(fingerprint)s)
+        AND {tombstones.NOT_ERASED}
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), changed AS (
@@ -128,6 +131,8 @@ def record_administration(
         entry = entries.read(body)
     except Misfit as misfit:
         return _keep(letter, Kept("rejected", faults=tuple(misfit.faults)))
+    if participant.withdrawn:
+        return _keep_unscored(letter, entry)
     instrument = queries.instrument(entry.instrument, entry.version)
     if instrument is not None:
         return _record_known(letter, entry, instrument)
@@ -136,11 +141,26 @@ def record_administration(
     return _keep(letter, Kept("unknown_version", entry))
 
 
+def _keep_unscored(letter: Letter, entry: Entry) -> Settled | Kept:
+    """What becomes of something sent by somebody who takes no part: what stands under its id stands."""
+    first = queries.first_answer(letter.participant.id, entry.id, entry.content_hash())
+    if first is not None:
+        return Settled(first, new=False)
+    return _keep(letter, Kept("conflict" if queries.owner_of(entry.id) else "withdrawn", entry))
+
+
 def record_waiting() -> int:
-    """How many kept administrations of then unknown versions are settled, now that these are known."""
+    """How many kept administrations of then unknown versions are settled, now that these are known.
+
+    Those of somebody who takes no part go on waiting.
+    """
     with scope.everything():
         waiting = list(
-            Quarantined.objects.filter(kind=Quarantined.Kind.UNKNOWN_VERSION, resolved_at__isnull=True)
+            Quarantined.objects.filter(
+                kind=Quarantined.Kind.UNKNOWN_VERSION,
+                resolved_at__isnull=True,
+                participant__withdrawn_at__isnull=True,
+            )
             .order_by("id")
             .values_list("id", "participant_id", "instrument_code", "instrument_version")
         )
@@ -185,6 +205,8 @@ def correct_administration(
         entry = entries.read_correction(body)
     except Misfit as misfit:
         return _keep(letter, Kept("rejected", faults=tuple(misfit.faults), corrects=administration))
+    if participant.withdrawn and not queries.is_revision(entry.id, administration, entry.content_hash()):
+        return _keep(letter, Kept("withdrawn", corrects=administration))
     with transaction.atomic():
         # The lock lets one correction of this administration through at a time.
         first = Administration.objects.select_for_update().get(
@@ -195,6 +217,7 @@ def correct_administration(
             return _keep(letter, Kept("rejected", faults=faults, corrects=administration))
         taken = Correction.objects.filter(id=entry.id).exists()
         if not taken:
+            tombstones.refuse_erased(tombstones.of_object(entry.id))
             _add_revision(letter, first, entry, instrument)
         if not queries.is_revision(entry.id, administration, _known_by(entry)):
             return _keep(letter, Kept("conflict", corrects=administration))
@@ -299,6 +322,7 @@ def _insert(letter: Letter, entry: Entry, instrument: Instrument) -> str | None:
                 "fingerprint": _known_by(entry),
                 "user": sender.user,
                 "request": request_id.get(),
+                "tombstone": tombstones.of_object(entry.id),
             },
         )
         if not cursor.rowcount:
@@ -395,8 +419,14 @@ def _stored(results: Mapping[str, scoring.Result], instrument: Instrument) -> di
 
 
 def _keep(letter: Letter, kept: Kept) -> Kept:
-    """The same, once it is written down. The same content is kept once, however often it is sent."""
+    """The same, once it is written down. The same content is kept once, however often it is sent.
+
+    Raises Problem 410 `erased` for what was erased: it is not kept again, fit to be read or not.
+    """
     participant, entry = letter.participant, kept.entry
+    named = uuid(letter.body.get("id")) if isinstance(letter.body, dict) else None
+    if named is not None:
+        tombstones.refuse_erased(tombstones.of_object(named))
     with connection.cursor() as cursor:
         # What is sealed is sealed for its row, so that has its number first.
         cursor.execute("SELECT nextval('scales_quarantined_id_seq')")

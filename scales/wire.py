@@ -152,7 +152,7 @@ def _revision(
 
 
 def kept(entry: Entry) -> dict[str, Any]:
-    """An administration that waits for its instrument version."""
+    """An administration that is kept and not scored: it waits for its instrument version, or its sender."""
     return {
         "id": str(entry.id),
         "instrument": entry.instrument,

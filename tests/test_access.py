@@ -183,6 +183,13 @@ TABLE = {
     "GET api/v1/me/exports": own("exports.read"),
     "GET api/v1/me/exports/<str:export>": own_named("exports.read", 200),
     "GET api/v1/me/exports/<str:export>/archive": own_named("export.downloaded", 200),
+    "POST api/v1/me/withdrawal": own("withdrawal.made", 201),
+    "DELETE api/v1/me/withdrawal": own("withdrawal.undone", 204),
+    # Ana waits for an erasure, Ben does not.
+    "GET api/v1/me/erasure": own_named("erasure.read", 200),
+    "POST api/v1/me/erasure": own("erasure.requested", 202),
+    "DELETE api/v1/me/erasure": own_named("erasure.cancelled", 200),
+    "GET api/v1/erasures/<str:erasure>": PUBLIC,
     "GET api/v1/consents": SIGNED,
     RELEASE: about("release.opened").replace("200", "201", 1),  # once is enough
     "GET api/v1/instruments": SIGNED,
@@ -290,6 +297,12 @@ SHOWS = {
     "GET api/v1/me/exports": {"ana": '"status":"ready"', "ben": '{"results":[],"next":null}'},
     "GET api/v1/me/exports/<str:export>": {"ana": '"status":"ready","progress":100'},
     "GET api/v1/me/exports/<str:export>/archive": {"ana": "PK"},
+    "POST api/v1/me/withdrawal": dict.fromkeys(("ana", "ben"), '"stopped":["care"]'),
+    "DELETE api/v1/me/withdrawal": dict.fromkeys(("ana", "ben"), ""),
+    "GET api/v1/me/erasure": {"ana": '"status":"waiting"'},
+    "POST api/v1/me/erasure": dict.fromkeys(("ana", "ben"), '"status":"waiting"'),
+    "DELETE api/v1/me/erasure": {"ana": '"status":"cancelled"'},
+    "GET api/v1/erasures/<str:erasure>": dict.fromkeys(ROLES, '"receipt":null'),
     "GET api/v1/consents": {
         **dict.fromkeys(("ana", "ben"), '"decision":"given"'),
         **dict.fromkeys(ROLES[3:], '"streams":null'),
@@ -431,6 +444,7 @@ class World:
     staff: dict[str, str]
     invitation: str
     export: str
+    erasure: str
 
     def call(self, role: str, row: str, *, about: str | None = None, body: bytes | None = None) -> Any:
         """The answer to that role, about Ana or the id `about`, with a body the route takes or another."""
@@ -444,6 +458,7 @@ class World:
             .replace("<str:cover>", about or self.staff["cover"])
             .replace("<str:invitation>", about or self.invitation)
             .replace("<str:export>", about or self.export)
+            .replace("<str:erasure>", about or self.erasure)
             .replace("<str:code>", "scs-26")
             .replace("<str:version>", "1")
             .replace("<uidb64>/<token>", "MQ/no-such-link")
@@ -577,8 +592,9 @@ def world(
     opened_in_emergency(ana, theo, "She called last year.", now=timezone.now() - timedelta(days=365))
     asked = clients["ana"].post("/api/v1/me/export", {}, content_type="application/json")
     assert (asked.status_code, make_waiting(now=timezone.now)) == (202, 1)
+    erasure = clients["ana"].post("/api/v1/me/erasure", {}, "application/json").json()["id"]
     invitation = str(Invitation.objects.get().pk)
-    return World(clients, users, ana, mine["id"], staff, invitation, asked.json()["id"])
+    return World(clients, users, ana, mine["id"], staff, invitation, asked.json()["id"], erasure)
 
 
 def contents() -> dict[str, str]:

@@ -45,6 +45,7 @@ OF_PARTICIPANTS = {
     "changes_change": "participant",
     "rights_export": "participant_id",
     "rights_exportpart": "(SELECT participant_id FROM rights_export e WHERE e.id = export_id)",
+    "rights_erasure": "participant",
     "scales_administration": "participant_id",
     "scales_correction": (
         "(SELECT participant_id FROM scales_administration a WHERE a.id = administration_id)"
@@ -82,6 +83,7 @@ OPEN = {
     "backup_run",
     "care_codeguess",
     "care_consenttext",
+    "changes_tombstone",
     "demo_mark",
     "django_admin_log",
     "django_content_type",
@@ -109,6 +111,8 @@ SEE_EVERYTHING = {
     "backend/keys/rotation.py",
     "backend/operators/admin.py",
     "backend/rights/export/services.py",
+    "backend/rights/erasure/services.py",
+    "backend/rights/management/commands/rights.py",
     "scales/services.py",
     "scales/trends.py",
 }
@@ -154,6 +158,7 @@ def two_clinics(
         nothing = dict.fromkeys(("substance", "dose", "supervision"), "withheld")
         shown = {"therapist": nothing, "research": {**nothing, "date": "week"}}
         assert client.put("/api/v1/me/disclosure", shown, content_type="application/json").status_code == 200
+        assert client.post("/api/v1/me/erasure", {}, "application/json").status_code == 202
         of = {"clinic": person.clinic, "participant": person, "administration_id": sent["id"]}
         Participant.objects.filter(pk=person.pk).update(timezone="Europe/Lisbon")
         opened_in_emergency(person, cleos if person is cleo else away, "A call.", now=timezone.now())

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 
 from backend import scope
 from backend.accounts.models import User
+from backend.changes import tombstones
 from backend.errors import Problem
 from backend.origin import request_id
 
@@ -62,6 +63,9 @@ class AccessToken(BaseAuthentication):
             " WHERE s.session_key = %s AND s.expire_date > now() AND u.is_active",
             [claims.subject, request_id.get() or "", int(claims.subject), claims.session_key],
         )
+        if row is None:
+            # They may have been erased meanwhile: an app that is told so stops asking.
+            tombstones.refuse_erased(tombstones.of_user(int(claims.subject)))
         if row is None or not _is_of(claims.subject, *row[1:3]):
             raise AuthenticationFailed
         _, data, _, id_, *more = row

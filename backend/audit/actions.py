@@ -148,6 +148,13 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "export.downloaded": Action("A copy of everything that is yours was fetched."),
         "export.failed": Action("A copy of everything that is yours could not be made."),
         "export.expired": Action("A copy of everything that is yours is kept no longer."),
+        "withdrawal.made": Action("It was recorded that you take no part any more."),
+        "withdrawal.undone": Action("It was recorded that you are back."),
+        "erasure.read": Action("Somebody looked at how far the erasing of your data is."),
+        "erasure.requested": Action("It was asked that everything of yours be erased."),
+        "erasure.cancelled": Action("It was asked that your data be kept after all."),
+        "erasure.done": Action("Everything of yours was erased."),
+        "key.destroyed": Action("The key that keeps what you wrote was destroyed."),
         # The audit itself
         "audit.read": Action("Somebody looked at what a member of staff saw and did."),
         "audit.reported": Action("Somebody at the server looked at what a person saw and did."),

@@ -6,7 +6,7 @@ that never was, whatever the reason.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -58,6 +58,8 @@ class SeenParticipant:
     timezone: str
     enrolled_at: datetime
     user_id: int | None
+    # Known of oneself: who takes no part sends nothing that is scored.
+    withdrawn: bool = field(default=False, compare=False)
 
     @property
     def holder(self) -> Holder:
@@ -80,7 +82,7 @@ class PersonToken(AccessToken):
 
     columns = (
         ", set_config('selfkind.participants', coalesce('{' || p.id || '}', ''), true)"
-        f", p.staff, p.second_factor, {', '.join('p.' + field for field in _FIELDS.split(', '))}"
+        f", p.staff, p.second_factor, {', '.join('p.' + name for name in _FIELDS.split(', '))}, p.withdrawn"
     )
     joins = "CROSS JOIN LATERAL care_person(u.id) p"
 

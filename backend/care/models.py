@@ -113,6 +113,8 @@ class Participant(models.Model):
     pseudonym = models.CharField(max_length=64)
     timezone = models.CharField(max_length=64, default="UTC")
     enrolled_at = models.DateTimeField(default=now)
+    # Since when they take no part. Null: they do. What there is of theirs stays.
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -66,6 +66,12 @@ TABLE: Mapping[str, Mapping[Role, Reach]] = MappingProxyType(
         "export.requested": {P: OWN},
         "exports.read": {P: OWN},
         "export.downloaded": {P: OWN},
+        # To stop, to come back, and to have everything erased.
+        "withdrawal.made": {P: OWN},
+        "withdrawal.undone": {P: OWN},
+        "erasure.read": {P: OWN},
+        "erasure.requested": {P: OWN},
+        "erasure.cancelled": {P: OWN},
         # Who belongs to the clinic, and who cares for whom.
         "invitation.created": {T: CLINIC, C: CLINIC, A: CLINIC},
         "participant.relinked": {T: CARE, C: CLINIC, A: CLINIC},

@@ -17,6 +17,7 @@ from backend.care.consent.disclosure import disclosed
 from backend.care.models import CareRelationship, Clinic, Cover, DosingSession, Membership, Participant
 from backend.care.roles import Role
 from backend.changes import services as changes
+from backend.changes import tombstones
 from backend.errors import Problem
 
 log = structlog.get_logger()
@@ -174,8 +175,10 @@ def record_dosing_session(
 
     The same id with the same content is the same session: for somebody else than who recorded it, the same
     in all that they are shown. Raises Problem 409 `conflict` for the
-    same id with other content (or another person's), and for a second session at the same instant.
+    same id with other content (or another person's), and for a second session at the same instant; and 410
+    `erased` for one that was erased.
     """
+    tombstones.refuse_erased(tombstones.of_object(id))
     try:
         with transaction.atomic():
             session = DosingSession.objects.create(

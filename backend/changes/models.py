@@ -32,3 +32,15 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.object}"
+
+
+class Tombstone(models.Model):
+    """Something that was erased: SHA-256 of the id its maker gave it, or of whose it was.
+
+    Append-only, by trigger: what was erased is not taken in again, by whomever it is sent.
+    """
+
+    object = models.BinaryField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"tombstone {bytes(self.object).hex()}"

@@ -190,6 +190,23 @@ SHOWN: Mapping[str, Shown] = MappingProxyType(
             ("kind", "ok"),
             heading="Backups",
         ),
+        "rights.Erasure": Shown(
+            (
+                "id",
+                "participant",
+                "account",
+                "clinic",
+                "state",
+                "requested_at",
+                "erases_at",
+                "leased_until",
+                "cancelled_at",
+                "done_at",
+            ),
+            ("state",),
+            participant="participant",
+            clinic="clinic",
+        ),
         "demo.Mark": Shown(("id", "made_at")),
     }
 )

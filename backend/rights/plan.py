@@ -56,6 +56,7 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "audit.Pending": Whose(nobodys="which entries wait for the sealer"),
         "audit.Seal": Whose(nobodys="hashes over entries"),
         "changes.Change": Whose(participant="participant"),
+        "changes.Tombstone": Whose(nobodys="hashes of ids, of what was erased"),
         "care.Clinic": Whose(nobodys=CLINICS),
         "care.Membership": Whose(nobodys=STAFFS),
         "care.Cover": Whose(nobodys=STAFFS),
@@ -79,6 +80,9 @@ WHOSE: Mapping[str, Whose] = MappingProxyType(
         "backup.Run": Whose(nobodys="that a backup was made"),
         "rights.Export": Whose(participant="participant_id"),
         "rights.ExportPart": Whose(participant="export__participant_id"),
+        "rights.Erasure": Whose(
+            participant="participant", kept="numbers and ids only; that somebody was erased must outlast it"
+        ),
         "demo.Mark": Whose(nobodys="that this is a demo"),
     }
 )

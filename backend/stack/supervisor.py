@@ -171,6 +171,9 @@ class Supervisor:
         self.tell_other_commands()
         with self.stage("Migrations"):
             self.finish("migrate", "manage.py", "migrate", "--no-input", "--skip-checks")
+            if Path(self.env.get("ERASURE_LEDGER") or self.state / "erasures" / "ledger.jsonl").exists():
+                # In a database from an older copy, whoever was erased since is erased before it is served.
+                self.finish("rights", "manage.py", "rights", "replay", "--skip-checks")
         if self.options.demo:
             with self.stage("Demo cast"):
                 self.finish("demo", "manage.py", "demo", "--skip-checks")

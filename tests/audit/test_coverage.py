@@ -55,6 +55,7 @@ ABOUT_NOBODY_ELSE = {
     "GET metrics": "counts and ages",
     "GET api/v1/schema": "a definition",
     "GET api/v1/audit-entries": "about a member of staff",
+    "GET api/v1/erasures/<str:erasure>": "numbers and dates, to whoever has its address",
     "GET api/v1/invitations": "names nobody",
     "POST api/v1/invitations": "for somebody who is nobody here yet",
     "POST api/v1/invitations/preview": "by whoever has the code",

@@ -33,7 +33,7 @@ HIDDEN = {
     "mfa.Authenticator": {"data"},
     "care.Clinic": set[str](),
     "care.Membership": set[str](),
-    "care.Participant": {"user_id", "timezone"},
+    "care.Participant": {"user_id", "timezone", "withdrawn_at"},
     "care.CareRelationship": set[str](),
     "care.Cover": set[str](),
     "care.Consent": {"decided_at", "device", "rules", "text_hash", "timezone"},
@@ -60,6 +60,7 @@ HIDDEN = {
     "audit.Entry": set[str](),
     "backup.Run": set[str](),
     "audit.History": {"before"},
+    "rights.Erasure": {"holders", "receipt", "signature"},
     "demo.Mark": set[str](),
 }
 # Models without any page: Django's and allauth's own.
@@ -80,6 +81,7 @@ UNSEEN = {
     "care.RecoveryCode",
     "rights.Export",
     "rights.ExportPart",
+    "changes.Tombstone",
     "scales.Held",
     "scales.Release",
     "auth.Group",
@@ -113,6 +115,7 @@ TEXTS = {
     "backup.Run.name": "a name of ours",
     "backup.Run.kind": "a choice",
     "backup.Run.failed": "a code of ours",
+    "rights.Erasure.state": "a choice",
     "audit.Entry.action": "a code of ours",
     "audit.Entry.subject": "ids and codes of ours",
     "audit.Entry.why": "a code of ours",
@@ -185,6 +188,7 @@ def written(ana: Participant, ben: Participant, thea: Membership, client_for: An
     session = {"id": str(uuid4()), "started_at": "2026-03-27T10:00:00+01:00", "substance": "ayahuasca"}
     address = f"/api/v1/participants/{ana.public_id}/dosing-sessions"
     assert client.post(address, session, "application/json").status_code == 201
+    assert client.post("/api/v1/me/erasure", {}, "application/json").status_code == 202
     relink = f"/api/v1/participants/{ana.public_id}/relink"
     assert client_for(thea).post(relink, {"id": str(uuid4())}, "application/json").status_code == 201
     night = opened_in_emergency(ana, thea, CANARY, now=timezone.now())

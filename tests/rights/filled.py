@@ -57,6 +57,7 @@ def fill(person: Participant, by: Membership, word: str) -> list[str]:
         ("POST", "administrations", submission(instrument=word), 202),
         ("POST", f"participants/{person.public_id}/dosing-sessions", session, 201),
         ("PUT", "me/disclosure", shown, 200),
+        ("POST", "me/erasure", {}, 202),
     ):
         answer = client.generic(method, f"{API}/{address}", json.dumps(body), "application/json")
         assert answer.status_code == status, (address, answer.content)

@@ -96,6 +96,14 @@ def decisions(participant_id: int, *, before: tuple[datetime, UUID] | None, limi
     return list(found.order_by("-received_at", "-id")[:limit])
 
 
+def taken_back(participant_id: int, *, at: datetime) -> list[Stream]:
+    """The streams whose consent a participant took back at that very instant."""
+    found = Consent.objects.filter(
+        participant_id=participant_id, decision=Consent.Decision.WITHDRAWN, received_at=at
+    ).values_list("stream", flat=True)
+    return [stream for stream in Stream if stream in set(found)]
+
+
 def disclosure(participant_id: int) -> Disclosure | None:
     """What the participant last said others are shown of their sessions; None where they never did."""
     return Disclosure.objects.filter(participant_id=participant_id).order_by("-id").first()

@@ -1,10 +1,10 @@
 """What happens to consents: given, withdrawn, widened in suggestible days; and to what others are shown."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 
@@ -16,9 +16,10 @@ from backend.care.consent.disclosure import Level, narrower
 from backend.care.consent.models import Consent, ConsentText, Disclosure
 from backend.care.consent.text import ConsentText as Text
 from backend.care.consent.text import MalformedText, Stream, parse
-from backend.care.models import Clinic
+from backend.care.models import Clinic, Participant
 from backend.care.timeline import suggestible_until
 from backend.changes import services as changes
+from backend.changes import tombstones
 from backend.errors import Fault, Problem
 
 # What makes two decisions of one id the same; a field left out equals null.
@@ -38,12 +39,17 @@ def record_decision(
     """The decision of that id, and whether it is new.
 
     In suggestible days, by our clock or the phone's, what widens who sees something has no effect: it waits
-    to be asked again. Raises Problem 422 `unknown_text` for words that nobody here was ever asked with, and
-    409 `conflict` for the same id with other content, or another person's.
+    to be asked again. Raises Problem 422 `unknown_text` for words that nobody here was ever asked with, 409
+    `conflict` for the same id with other content, or another person's, 409 `withdrawn` for a new yes of
+    somebody who takes no part, and 410 `erased` for what was erased.
     """
-    _one_at_a_time(participant)
+    withdrawn_at = _one_at_a_time(participant)
     kept = Consent.objects.filter(id=id, participant_id=participant.id).first()
     if kept is None:
+        tombstones.refuse_erased(tombstones.of_object(id))
+        if withdrawn_at and fields["decision"] == Consent.Decision.GIVEN:
+            # A yes that was on its way when they stopped would open again what they have just closed.
+            raise Problem(409, "withdrawn")
         rules = _rules_told(participant, fields)
         stand = queries.stands(participant.id)[Stream(fields["stream"])]
         decision = Consent(
@@ -81,10 +87,63 @@ def _note(participant: SeenParticipant, actor: int, decision: Consent) -> None:
     )
 
 
-def _one_at_a_time(participant: SeenParticipant) -> None:
-    """Nothing; until the transaction ends, nobody else decides for this participant."""
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Since when somebody takes no part, which streams ended with it, and whether just now."""
+
+    at: datetime
+    stopped: list[Stream]
+    new: bool
+
+
+@transaction.atomic
+def withdraw(*, participant: SeenParticipant, actor: int, device: UUID | None, now: datetime) -> Withdrawal:
+    """The participant's withdrawal: they take no part from now on, or did not before.
+
+    Every yes that stands, or waits to be asked again, is taken back with it. What there is stays.
+    """
+    withdrawn_at = _one_at_a_time(participant)
+    if withdrawn_at is not None:
+        return Withdrawal(withdrawn_at, queries.taken_back(participant.id, at=withdrawn_at), new=False)
+    stopped = [
+        stream
+        for stream, stand in queries.stands(participant.id).items()
+        if stand.pending or (stand.in_force and stand.in_force.decision == Consent.Decision.GIVEN)
+    ]
+    for stream in stopped:
+        record_decision(
+            participant=participant,
+            actor=actor,
+            device=device,
+            id=uuid4(),
+            fields={"stream": stream, "decision": Consent.Decision.WITHDRAWN, "decided_at": now},
+            received_at=now,
+        )
+    _set_withdrawn(participant, actor, "withdrawal.made", now)
+    return Withdrawal(now, stopped, new=True)
+
+
+@transaction.atomic
+def come_back(*, participant: SeenParticipant, actor: int) -> None:
+    """Nothing; the participant takes part again, and is asked for every consent anew."""
+    if _one_at_a_time(participant) is not None:
+        _set_withdrawn(participant, actor, "withdrawal.undone", None)
+
+
+def _set_withdrawn(participant: SeenParticipant, actor: int, action: str, at: datetime | None) -> None:
+    Participant.objects.filter(id=participant.id).update(withdrawn_at=at)
+    changes.record(participant=participant.id, kind="withdrawal", object=participant.public_id)
+    audit.record(actor=actor, action=action, participant=participant.id, clinic=participant.clinic_id)
+
+
+def _one_at_a_time(participant: SeenParticipant) -> datetime | None:
+    """Since when the participant takes no part. Until the transaction ends, nobody else decides for them."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM care_participant WHERE id = %s FOR NO KEY UPDATE", [participant.id])
+        cursor.execute(
+            "SELECT withdrawn_at FROM care_participant WHERE id = %s FOR NO KEY UPDATE", [participant.id]
+        )
+        withdrawn_at: datetime | None = cursor.fetchone()[0]
+    return withdrawn_at
 
 
 def _rules_told(participant: SeenParticipant, fields: Mapping[str, Any]) -> Mapping[str, Any]:

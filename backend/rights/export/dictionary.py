@@ -76,6 +76,7 @@ TABLES: Mapping[str, Described] = MappingProxyType(
                 "pseudonym": "What you are called here instead of your name.",
                 "timezone": "The time zone your days are counted in.",
                 "enrolled_at": "When you joined.",
+                "withdrawn_at": "Since when you take no part. Empty: you take part.",
             },
         ),
         "scales.Administration": Described(
@@ -460,6 +461,25 @@ TABLES: Mapping[str, Described] = MappingProxyType(
                 "export_id": "Of which copy.",
                 "number": "Which piece, from 1.",
                 "content": LeftOut("A piece of such a copy itself. What is in it is in this one too."),
+            },
+        ),
+        "rights.Erasure": Described(
+            "Erasures you asked for",
+            "Each time that you asked for everything of yours to be erased.",
+            {
+                "id": "Its id.",
+                "participant": YOU,
+                "account": LeftOut("A number of the database's own for your sign-in."),
+                "clinic": CLINIC,
+                "holders": LeftOut("What your keys are found by. It tells nothing of you."),
+                "state": "How far it is.",
+                "requested_at": "When you asked.",
+                "erases_at": "From when on it is done, if you do not take it back.",
+                "leased_until": "Until when whoever is doing it has for that.",
+                "cancelled_at": "When you took it back.",
+                "done_at": "When it was done.",
+                "receipt": "What was destroyed and what is kept.",
+                "signature": LeftOut("The signature under the receipt, which is told with it."),
             },
         ),
         "changes.Change": Described(
