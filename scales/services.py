@@ -205,7 +205,7 @@ def correct_administration(
         entry = entries.read_correction(body)
     except Misfit as misfit:
         return _keep(letter, Kept("rejected", faults=tuple(misfit.faults), corrects=administration))
-    if participant.withdrawn and not queries.is_revision(entry.id, administration, entry.content_hash()):
+    if participant.withdrawn and not queries.is_revision(entry.id, administration, _known_by(entry)):
         return _keep(letter, Kept("withdrawn", corrects=administration))
     with transaction.atomic():
         # The lock lets one correction of this administration through at a time.
