@@ -1,12 +1,14 @@
 """The README's tour, typed into a shell as it stands there."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from tests.running import ROOT, Stack, eventually, stack
+from tests.running import ROOT, SERVERS, Stack, eventually, stack
 
 FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -21,11 +23,24 @@ def tour() -> str:
     return block("demo()")
 
 
+def pick() -> str:
+    return next(line + "\n" for line in block("uuid()").splitlines() if line.startswith("pick()"))
+
+
 def typed(running: Stack, script: str) -> str:
-    """What a shell says to that script, against that product."""
+    """What a shell says to that script, against that product, in a folder of its own."""
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{running.port}")
     script = script.replace(".state/demo.json", str(running.state / "demo.json"))
-    walked = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, timeout=120)
+    script = script.replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT / 'manage.py'}")
+    own = {name: value for name, value in os.environ.items() if name not in SERVERS}
+    walked = subprocess.run(
+        ["bash", "-eu", "-c", script],
+        cwd=running.place,
+        env={**own, "STATE": str(running.state)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     assert walked.returncode == 0, walked.stderr
     return walked.stdout.rstrip()
 
@@ -42,6 +57,13 @@ def test_the_tour_shows_what_the_readme_says(place: Path) -> None:
         functions = "".join(tour().splitlines(keepends=True)[:3])
         me, before, agreed, after = typed(running, functions + block("uuid()")).splitlines()
 
+        mine = typed(running, f"{functions}ANA=$(token ana)\n{pick()}{block('api $ANA me/access-log')}")
+        checked = typed(running, block(".venv/bin/python manage.py keys check"))
+
+    assert '"action": "trends.read"' in mine and '"action": "participant.refused"' in mine
+    assert '"status":"ready"' in mine and "index.html" in mine
+    assert '"status":"waiting"' in mine and '"status":"cancelled"' in mine
+    assert "keys open" in checked and "Restored and checked" in checked
     assert json.loads(me)["email"] is None
     assert " " in json.loads(me)["participant"]["pseudonym"]
     assert (json.loads(before.removesuffix(" 403"))["code"], before[-4:]) == ("no_consent", " 403")
