@@ -180,7 +180,7 @@ class Restore:
         end = recovered_to(postgres)
         self.report["recovered_to"] = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
         if not self.asked.until:
-            wal.refuse_lost_tail(copies, end)
+            wal.refuse_lost_tail(copies, end, archive.folder)
         shutil.rmtree(log)
         checked = process.run_as(
             postgres.account, [postgres.bin / "pg_checksums", "--check", "-D", postgres.data]

@@ -102,7 +102,7 @@ def archive_of(place: Path, *, first: int, system: str) -> Archive:
     raise Failed("wal_missing", f"The log from segment {first:X} on is not in {place}.")
 
 
-def refuse_lost_tail(files: list[Path], end: int) -> None:
+def refuse_lost_tail(files: list[Path], end: int, archive: Path) -> None:
     """Nothing. Raises Failed where recovery ended at a byte of the log, and what follows it is no torn end.
 
     PostgreSQL takes a record it cannot read for the end of the log, wherever that is. The last record that
@@ -121,7 +121,8 @@ def refuse_lost_tail(files: list[Path], end: int) -> None:
     allowed = _extent(end, offset, length)
     complete = length > 0 and nonzero + ALIGNED > allowed
     if nonzero > allowed or complete or _followed(rest, end, offset):
-        raise Failed("file_changed", f"{after[0]} is not what was written: the log goes on behind a break.")
+        where = archive / after[0].name
+        raise Failed("file_changed", f"{where} is not what was written: the log goes on behind a break.")
 
 
 def _followed(rest: bytes, end: int, offset: int) -> bool:

@@ -222,9 +222,9 @@ def test_what_follows_the_end_of_a_log_is_a_torn_record_or_a_loss(
 
     if lost:
         with pytest.raises(Failed, match="goes on behind a break"):
-            wal.refuse_lost_tail(archive.segments(), END)
+            wal.refuse_lost_tail(archive.segments(), END, archive.folder)
     else:
-        wal.refuse_lost_tail(archive.segments(), END)
+        wal.refuse_lost_tail(archive.segments(), END, archive.folder)
 
 
 def test_a_log_that_ends_before_its_last_segment_is_lost(archive: wal.Archive) -> None:
@@ -233,7 +233,9 @@ def test_a_log_that_ends_before_its_last_segment_is_lost(archive: wal.Archive) -
     middle.write_bytes(content + bytes(wal.SEGMENT_BYTES - len(content)))
 
     with pytest.raises(Failed, match="goes on behind a break"):
-        wal.refuse_lost_tail(archive.segments(), wal.number(middle.name) * wal.SEGMENT_BYTES + 64)
+        wal.refuse_lost_tail(
+            archive.segments(), wal.number(middle.name) * wal.SEGMENT_BYTES + 64, archive.folder
+        )
 
 
 def test_positions_and_numbers_of_the_log() -> None:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from backend.stack import process
-from backend.stack.postgres import Postgres, wheel_folder
+from backend.stack.postgres import ARCHIVED, QUIET, Postgres, wheel_folder
 from backend.stack.state import prepare
 from tests.running import reachable_folder
 from tests.stack.conftest import as_root
@@ -177,6 +177,12 @@ def test_a_test_run_may_give_up_fsync(server: Postgres) -> None:
     values = [run(server.url, f"SHOW {name}")[0][0] for name in PROTECTIONS]
 
     assert values == ["off", "off", "on", "on"]
+
+
+def test_the_log_is_kept_quiet_and_the_log_that_is_kept_for_an_archive_has_a_bound(server: Postgres) -> None:
+    wanted = {**QUIET, **ARCHIVED}
+
+    assert {name: run(server.url, f"SHOW {name}")[0][0] for name in wanted} == wanted
 
 
 def test_no_word_of_a_failing_statement_reaches_the_log(server: Postgres) -> None:

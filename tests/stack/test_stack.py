@@ -99,6 +99,8 @@ def prepared(folder: Path) -> Path:
     ("env", "words"),
     [
         ({"PORT": "80x"}, "PORT=80x is not a number from 1 to 65535."),
+        ({"BACKUP_DIR": "copies"}, "BACKUP_DIR needs BACKUP_KEYS_DIR beside it"),
+        ({"BACKUP_DIR": "copies", "BACKUP_KEYS_DIR": "copies/keys"}, "apart from the database's."),
         (
             {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1"},
             "migrate",
