@@ -21,6 +21,7 @@ RUN python -m compileall -q backend integration scales
 # A volume mounted here is the account's own from its first start on.
 RUN install --directory --owner=10001 --group=10001 --mode=700 \
     /var/lib/selfkind/keys /var/lib/selfkind/master /var/lib/selfkind/anchors \
+    /var/lib/selfkind/erasures \
     /var/lib/selfkind/backups /var/lib/selfkind/backup-keys /var/lib/selfkind/scratch
 USER 10001:10001
 EXPOSE 8000

@@ -158,18 +158,20 @@ def test_keys_master_key_database_and_copies_each_have_a_place_of_their_own(
 ) -> None:
     mounts = {name: dict(v.split(":", 1) for v in services[name].get("volumes", ())) for name in services}
     place = "/var/lib/selfkind"
-    ours = {"keys": f"{place}/keys", "master": f"{place}/master:ro"}
+    ours = {"keys": f"{place}/keys", "master": f"{place}/master:ro", "erasures": f"{place}/erasures:ro"}
     environment, copies = services["web"]["environment"], services["archive"]["environment"]
 
     assert environment["KEY_STORE"] == ours["keys"]
     assert environment["MASTER_KEY_FILE"] == f"{place}/master/master-key"
     assert environment["AUDIT_ANCHORS"].startswith(f"{place}/anchors/")
+    assert environment["ERASURE_LEDGER"].startswith(f"{place}/erasures/")
     assert mounts["web"] == mounts["beat"] == ours
-    assert mounts["worker"] == {**ours, "anchors": f"{place}/anchors"}
+    assert mounts["worker"] == {**ours, "anchors": f"{place}/anchors", "erasures": f"{place}/erasures"}
     assert mounts["migrate"] == {**ours, "master": f"{place}/master"}
     assert mounts["archive"] == {
         "keys": f"{place}/keys:ro",
         "anchors": f"{place}/anchors:ro",
+        "erasures": f"{place}/erasures:ro",
         "master": f"{place}/master:ro",
         "backups": copies["BACKUP_DIR"],
         "backup-keys": copies["BACKUP_KEYS_DIR"],

@@ -28,6 +28,7 @@ SAMPLE = 10_000
 # backup held before anything else is written.
 STEPS = (
     "backend.backup.checks.anchor_restore",
+    "backend.rights.erasure.tasks.replay",
     "backend.backup.checks.verify_audit",
     "backend.backup.checks.open_sealed",
 )

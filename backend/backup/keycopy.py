@@ -19,6 +19,9 @@ from backend.backup.manifest import Failed
 KIND = "keys"
 SECRET = "secret-key"  # noqa: S105 - the name of a file
 ANCHORS = "anchors.jsonl"
+LEDGER = "erasures.jsonl"
+# What only grows: a copy of it is never put over what is there already.
+GROWING = (ANCHORS, LEDGER)
 NEVER = ("master-key", "recovery-key")
 
 
@@ -28,6 +31,7 @@ class Kept:
 
     store: Path
     anchors: Path
+    ledger: Path
     secret: Path
 
     @classmethod
@@ -36,6 +40,7 @@ class Kept:
         return cls(
             store=Path(environ.get("KEY_STORE") or state / "keys"),
             anchors=Path(environ.get("AUDIT_ANCHORS") or state / "audit-anchors" / ANCHORS),
+            ledger=Path(environ.get("ERASURE_LEDGER") or state / "erasures" / "ledger.jsonl"),
             secret=state / SECRET,
         )
 
@@ -46,14 +51,16 @@ class Kept:
             for path in sorted(self.store.rglob("*"))
             if path.is_file() and not path.name.startswith((".", *NEVER))
         }
-        beside = {ANCHORS: self.anchors, SECRET: self.secret}
-        return found | {name: path for name, path in beside.items() if path.exists()}
+        return found | {name: path for name, path in self._beside().items() if path.exists()}
 
     def place(self, name: str) -> Path:
         """Where the file of that name in a copy belongs."""
         if name.startswith("keys/"):
             return self.store / name.removeprefix("keys/")
-        return {ANCHORS: self.anchors, SECRET: self.secret}[name]
+        return self._beside()[name]
+
+    def _beside(self) -> dict[str, Path]:
+        return {ANCHORS: self.anchors, LEDGER: self.ledger, SECRET: self.secret}
 
 
 Seen = dict[str, tuple[int, int, int]]
@@ -100,9 +107,9 @@ def copy(kept: Kept, to: Path, *, now: datetime, days: int) -> Path:
 
 
 def _whole(file: str, path: Path) -> bytes:
-    """What is in the file; of the anchors, which only grow, up to the end of the last whole line."""
+    """What is in the file; of what only grows, up to the end of the last whole line."""
     content = path.read_bytes()
-    return content[: content.rfind(b"\n") + 1] if file == ANCHORS else content
+    return content[: content.rfind(b"\n") + 1] if file in GROWING else content
 
 
 def _linked(old: Path, target: Path) -> bool:

@@ -117,14 +117,14 @@ class Restore:
     def bring_keys(self, keys: Path, state: Path) -> None:
         """Nothing; keys, anchors and the secret are where the service looks for them.
 
-        Anchors that are there already are later than any copy, and stay.
+        Anchors and a ledger that are there already are later than any copy, and stay.
         """
         kept = Kept.by(self.environ, state)
         if kept.store.exists() and any(kept.store.iterdir()):
             raise Failed("not_empty", f"The key store {kept.store} is not empty.")
-        anchored = kept.anchors.exists()
+        later = {name for name in keycopy.GROWING if kept.place(name).exists()}
         for name in manifest.read(keys)["files"]:
-            if name == keycopy.ANCHORS and anchored:
+            if name in later:
                 continue
             target = kept.place(name)
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

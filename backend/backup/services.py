@@ -29,6 +29,8 @@ from backend.backup.manifest import Failed
 from backend.backup.models import Run
 from backend.proof.queries import heads_after
 
+# What a restored service keeps for itself, whatever this one uses.
+ITS_OWN = ("KEY_STORE", "AUDIT_ANCHORS", "ERASURE_LEDGER")
 MAKERS: Mapping[str, Callable[..., Taken]] = {"dump": dump, "base": base}
 
 
@@ -93,7 +95,7 @@ def _restored(backup: Path, keys_from: Path, scratch: Path) -> dict[str, Any]:
     # Root's PostgreSQL runs as another account, which must be able to pass through.
     place.chmod(0o711 if os.geteuid() == 0 else 0o700)
     state = place / "state"
-    own = {name: value for name, value in os.environ.items() if name not in ("KEY_STORE", "AUDIT_ANCHORS")}
+    own = {name: value for name, value in os.environ.items() if name not in ITS_OWN}
     try:
         done = subprocess.run(
             [sys.executable, "manage.py", "restore", "--from", backup, "--keys-from", keys_from, state],

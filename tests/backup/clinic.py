@@ -47,11 +47,11 @@ class Clinic:
             "BACKUP_KEYS_DIR": str(self.keys),
         }
 
-    def manage(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    def manage(self, *arguments: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
         """What `manage.py` said to that."""
         return subprocess.run(
             [sys.executable, "manage.py", *map(str, arguments)],
-            cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False,
+            cwd=ROOT, env={**self.environ, **environ}, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def new_key(self) -> None:
@@ -60,11 +60,13 @@ class Clinic:
             Holder(uuid4())
         )
 
-    def restore(self, to: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-        """What `manage.py restore` said, of the newest backup, on a machine that has the master key."""
+    def restore(self, to: Path, *more: str, ledger: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """What `manage.py restore` said, of the newest backup, on a machine that has the master key, and that
+        ledger of erasures if any."""
         return self.manage(
             "restore", "--from", self.backups, "--keys-from", self.keys,
             "--master-key", self.state / "master-key", *more, to,
+            **({"ERASURE_LEDGER": str(ledger)} if ledger else {}),
         )  # fmt: skip
 
     def contents(self) -> dict[str, list[str]]:

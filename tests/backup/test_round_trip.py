@@ -21,6 +21,31 @@ from backend.stack.state import NOT_OPEN
 from tests.backup.clinic import Clinic, clinic, contents, flipped, running, stored
 from tests.running import ROOT, eventually, reachable_folder
 
+BEGIN = """
+import django; django.setup()
+from datetime import timedelta
+from django.utils import timezone
+from backend import scope
+from backend.accounts.services import create_user
+from backend.care import access
+from backend.care.models import Clinic, Participant
+from backend.care.services import enrol_participant
+from backend.rights.erasure.services import erase_due, request_erasure
+"""
+ENROL = """
+with scope.everything():
+    enrol_participant(
+        clinic=Clinic.objects.get(), user=create_user(email="amber@words.example", password=None),
+        pseudonym="amber heron", timezone="UTC", enrolled_at=timezone.now(),
+    )
+"""
+ERASE = """
+with scope.everything():
+    one = Participant.objects.get()
+with access.participants_of_a_job([one.pk]) as seen:
+    request_erasure(participant=seen[one.pk], actor=one.user_id, now=timezone.now())
+assert erase_due(now=timezone.now() + timedelta(days=8)) == 1
+"""
 CLINIC = "INSERT INTO care_clinic (public_id, name, created_at) VALUES (gen_random_uuid(), 'Linden', now())"
 
 
@@ -31,9 +56,23 @@ def backed_up() -> Iterator[Clinic]:
         made.new_key()
         with psycopg.connect(with_options(made.postgres.url, SEES_ALL)) as connection:
             connection.execute(CLINIC)
+        run(made, ENROL)
         done = made.manage("backup")
         assert (done.returncode, done.stderr) == (0, "")
         yield made
+
+
+def run(clinic: Clinic, script: str) -> None:
+    """Nothing; the script ran in that clinic."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + script],
+        cwd=ROOT,
+        env={**clinic.environ, "DJANGO_SETTINGS_MODULE": "backend.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def folder_of(backups: Path) -> Path:
@@ -212,3 +251,24 @@ def test_what_a_killed_backup_left_is_taken_for_none(backed_up: Clinic) -> None:
     with manifest.alone(backed_up.backups):
         assert not draft.exists()
     assert folder_of(backed_up.backups) == before
+
+
+def test_who_was_erased_since_is_erased_again_before_it_is_opened(backed_up: Clinic, place: Path) -> None:
+    run(backed_up, ERASE)
+    theirs = ("care_participant", "accounts_user", "accounts_address")
+    assert [len(backed_up.contents()[table]) for table in theirs] == [0, 0, 0]
+    ledger = place / "ledger.jsonl"
+    shutil.copy(backed_up.state / "erasures" / "ledger.jsonl", ledger)
+
+    forgotten = backed_up.restore(place / "forgotten")
+    done = backed_up.restore(place / "state", ledger=ledger)
+
+    assert (forgotten.returncode, done.returncode) == (0, 0), done.stderr
+    steps = [
+        json.loads(said.stdout)["steps"]["backend.rights.erasure.tasks.replay"] for said in (forgotten, done)
+    ]
+    assert steps == [0, 1]
+    with running(place / "forgotten") as postgres:
+        assert [len(contents(postgres)[table]) for table in theirs] == [1, 1, 1], "the backup held them"
+    with running(place / "state") as postgres:
+        assert [len(contents(postgres)[table]) for table in theirs] == [0, 0, 0]
