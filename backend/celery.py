@@ -39,6 +39,7 @@ app.autodiscover_tasks(
         "scales",
         "backend.accounts",
         "backend.care",
+        "backend.keys",
         "backend.proof",
         "backend.rights.erasure",
         "backend.rights.export",
@@ -79,6 +80,11 @@ app.conf.update(
         },
         "sessions": {
             "task": "backend.accounts.tasks.clear_expired_sessions",
+            "schedule": 3600.0,
+            "options": {"expires": 600.0},
+        },
+        "keys": {
+            "task": "backend.keys.tasks.forget_retired",
             "schedule": 3600.0,
             "options": {"expires": 600.0},
         },

@@ -29,6 +29,7 @@ SAMPLE = 10_000
 STEPS = (
     "backend.backup.checks.anchor_restore",
     "backend.rights.erasure.tasks.replay",
+    "backend.keys.rotation.take_back",
     "backend.backup.checks.verify_audit",
     "backend.backup.checks.open_sealed",
 )

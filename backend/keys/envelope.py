@@ -76,14 +76,20 @@ def header(version: int) -> bytes:
     return _HEADER.pack(FORMAT, version)
 
 
+def version_in(header: bytes) -> int | None:
+    """The version of a data key that such a beginning names; None where nothing sealed begins so."""
+    if len(header) < HEADER_BYTES:
+        return None
+    format_, version = _HEADER.unpack_from(header)
+    return int(version) if format_ == FORMAT else None
+
+
 def version_of(sealed: bytes) -> int:
     """Which version of the holder's data key opens it. Raises CannotOpen for what was never sealed."""
-    if len(sealed) < _HEADER.size + _NONCE + LEAST + _TAG:
+    version = version_in(sealed)
+    if version is None or len(sealed) < _HEADER.size + _NONCE + LEAST + _TAG:
         raise CannotOpen
-    format_, version = _HEADER.unpack_from(sealed)
-    if format_ != FORMAT:
-        raise CannotOpen
-    return int(version)
+    return version
 
 
 def unseal(sealed: bytes, *, key: bytes, place: Place) -> bytes:

@@ -146,7 +146,8 @@ def _record(found: dict[str, Any]) -> Record:
         int(version): Wrapped(master, base64.b64decode(service), recovery_key, base64.b64decode(recovery))
         for version, (master, service, recovery_key, recovery) in found["keys"].items()
     }
-    return Record(found["clinic"], found["current"], keys, found.get("destroyed_at"))
+    retired = {int(version): at for version, at in found.get("retired", {}).items()}
+    return Record(found["clinic"], found["current"], keys, found.get("destroyed_at"), retired)
 
 
 def _written(record: Record) -> dict[str, Any]:
@@ -155,4 +156,6 @@ def _written(record: Record) -> dict[str, Any]:
         for version, wrapped in record.keys.items()
     }
     written: dict[str, Any] = {"clinic": record.clinic, "current": record.current, "keys": keys}
+    if record.retired:
+        written["retired"] = {str(version): at for version, at in record.retired.items()}
     return written if record.destroyed_at is None else {**written, "destroyed_at": record.destroyed_at}

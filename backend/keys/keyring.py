@@ -4,7 +4,7 @@ A data key is written down, wrapped twice, and opened again from what was writte
 under it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -63,8 +63,15 @@ class Keyring:
         return record.current, self.open(holder.id, record.current, record)
 
     def key(self, holder: UUID, version: int) -> bytes:
-        """That version of the holder's data key. Raises KeyDestroyed, or NoSuchKey."""
-        return self.open(holder, version, self._known(holder))
+        """That version of the holder's data key. Raises KeyDestroyed, or NoSuchKey.
+
+        A retired one is none: what it sealed was sealed anew, and something under it is an older value that
+        was put back.
+        """
+        record = self._known(holder)
+        if version in record.retired:
+            raise NoSuchKey
+        return self.open(holder, version, record)
 
     def open(self, holder: UUID, version: int, record: Record) -> bytes:
         """The data key in a record. Raises KeyDestroyed, NoSuchKey, or CannotOpen."""
@@ -106,23 +113,32 @@ class Keyring:
         return sum(self.store.rewrite(part, add) for part in self.store.parts())
 
     def turning(self) -> dict[UUID, Record]:
-        """Those whose data keys have more than one version, and their records."""
-        return {holder: record for holder, record in self.store.records() if len(record.keys) > 1}
+        """Those of whose data keys more than one version is in use, and their records."""
+        return {holder: record for holder, record in self.store.records() if len(record.living) > 1}
 
-    def forget_older(self, holder: UUID) -> None:
-        """Nothing; of the holder's data keys only the current one is left."""
-
-        def forget(before: Record | None) -> Record:
-            if before is None:
-                raise NoSuchKey
-            return _newest(before)
-
-        self.store.change(holder, forget)
-
-    def forget_older_of(self, holders: Collection[UUID]) -> None:
-        """Nothing; of those people's data keys only the current ones are left."""
+    def retire_older_of(self, holders: Collection[UUID], *, at: datetime) -> None:
+        """Nothing; of those people's data keys only the current ones are in use. The others open older copies
+        until `forget_retired` takes them."""
         for part in self.store.parts():
-            self.store.rewrite(part, lambda holder, before: _newest(before) if holder in holders else before)
+            self.store.rewrite(
+                part, lambda holder, before: _retired(before, at) if holder in holders else before
+            )
+
+    def take_back(self, versions: Mapping[UUID, Collection[int]]) -> int:
+        """How many people's retired data keys, of these versions, are in use again."""
+
+        def again(holder: UUID, record: Record) -> Record:
+            taken = versions.get(holder, ())
+            return replace(record, retired={v: at for v, at in record.retired.items() if v not in taken})
+
+        return sum(self.store.rewrite(part, again) for part in self.store.parts())
+
+    def forget_retired(self, *, before: datetime) -> int:
+        """Of how many people data keys that were retired before that instant are gone now."""
+        return sum(
+            self.store.rewrite(part, lambda _, record: _forgotten(record, before))
+            for part in self.store.parts()
+        )
 
     def destroy(self, holder: UUID, *, at: datetime) -> datetime:
         """When the holder's data keys were destroyed: now, or before. Their record says so for ever."""
@@ -232,7 +248,7 @@ class Keyring:
     def _with_next(self, holder: UUID, before: Record) -> Record:
         """The record with a next version, tried out; as it is where a turn-over was broken off, which goes on
         with the key it made."""
-        if len(before.keys) > 1:
+        if len(before.living) > 1:
             return before
         version, data_key = before.current + 1, wrapping.new_key()
         wrapped = self._wrap(data_key, holder, version, before.clinic)
@@ -297,6 +313,17 @@ class Keyring:
         return found
 
 
-def _newest(record: Record) -> Record:
-    """The record with no other data key than its current one."""
-    return replace(record, keys={v: key for v, key in record.keys.items() if v == record.current})
+def _retired(record: Record, at: datetime) -> Record:
+    """The record with its current data key alone in use."""
+    older = {version: at.astimezone(UTC).isoformat() for version in record.living - {record.current}}
+    return replace(record, retired={**record.retired, **older})
+
+
+def _forgotten(record: Record, before: datetime) -> Record:
+    """The record without data keys that were retired before that instant."""
+    gone = {version for version, at in record.retired.items() if datetime.fromisoformat(at) < before}
+    return replace(
+        record,
+        keys={version: key for version, key in record.keys.items() if version not in gone},
+        retired={version: at for version, at in record.retired.items() if version not in gone},
+    )

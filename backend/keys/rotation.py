@@ -5,7 +5,8 @@
 3. Transactions that were open after 1 are waited for: they may have sealed under the version before, and
    nobody else does. What they left is sealed anew.
 4. Transactions open by now are waited for: they may have read what was sealed before. Then the versions
-   before are forgotten, but for people of whom something did not open.
+   before are retired, but for people of whom something did not open: they open copies of the database from
+   before, for as long as such copies are kept.
 
 Audit rows say where a turn-over stands, so the next call goes on. What is sealed or read outside of a
 transaction is stored or opened with the next statement: `pause` is far longer than that.
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -29,6 +31,8 @@ from backend.keys.fields import SealedField, sealed_fields
 from backend.keys.ring import keyring
 
 PAUSE = 5.0  # seconds
+# How long a retired data key opens backups from before: longer than those are kept.
+RETIRED_FOR = timedelta(days=35)
 _BEGAN, _TURNED, _ENDED = "keys.rotation_began", "keys.rotation_turned", "keys.rotation_ended"
 _LOCK = 0x6B657973  # "keys"
 _LOOKED_AT, _AT_ONCE = 1000, 100
@@ -75,9 +79,9 @@ def rotate_master(*, say: Say) -> int:
     return changed
 
 
-def rotate_data_keys(*, say: Say, pause: float = PAUSE) -> int:
+def rotate_data_keys(*, say: Say, now: datetime, pause: float = PAUSE) -> int:
     """How many values did not open, and stay as they are. Everything else is under everybody's next data key,
-    and the versions before are gone, but for the people of those values."""
+    and the versions before are retired, but for the people of those values."""
     stands = _stands()
     if stands not in (_BEGAN, _TURNED):
         _note(_BEGAN)
@@ -93,10 +97,37 @@ def rotate_data_keys(*, say: Say, pause: float = PAUSE) -> int:
     through = [(holder, record.clinic) for holder, record in turned.items() if holder not in done.stuck]
     for some in _sliced(through, _LOOKED_AT):
         _note_each("key.rotated", some)
-    keyring().forget_older_of({holder for holder, _ in through})
+    keyring().retire_older_of({holder for holder, _ in through}, at=now)
     _note(_ENDED)
-    say(f"{len(through)} people's older data keys are gone.")
+    say(f"{len(through)} people's older data keys are in use no more.")
     return len(done.unreadable)
+
+
+def take_back() -> int:
+    """How many people's retired data keys are in use again, since values here are sealed under them.
+
+    That is a database from before a turn-over, brought back; nowhere else may they open anything. The next
+    turn-over seals those values anew.
+    """
+    retired = {holder: record.retired for holder, record in keyring().store.records() if record.retired}
+    wanted: dict[UUID, set[int]] = {}
+    for column in sealed_fields() if retired else ():
+        for rows in _pages(column):
+            for row in rows:
+                holder, version = row[column.holder], envelope.version_in(bytes(row["header"]))
+                if version is not None and version in retired.get(holder, ()):
+                    wanted.setdefault(holder, set()).add(version)
+    taken = keyring().take_back(wanted) if wanted else 0
+    _note("keys.taken_back", taken)
+    return taken
+
+
+def forget_retired(*, now: datetime) -> int:
+    """Of how many people data keys are gone that were retired so long ago that no copy needs them."""
+    gone = keyring().forget_retired(before=now - RETIRED_FOR)
+    if gone:
+        _note("keys.retired_forgotten", gone)
+    return gone
 
 
 def _reseal(done: _Resealed, say: Say) -> None:

@@ -1,7 +1,7 @@
 """What a key store is. `files` is the one that ships; another needs these methods and a name in settings."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -20,13 +20,20 @@ class Wrapped:
 class Record:
     """A holder's data keys by version, of which `current` seals; none of them once `destroyed_at` is set.
 
-    A destroyed holder's record stays for ever, so that nothing makes it a new key.
+    A destroyed holder's record stays for ever, so that nothing makes it a new key. What a version in
+    `retired` sealed was sealed anew, at that instant: it opens copies from before, and goes by and by.
     """
 
     clinic: int
     current: int
     keys: Mapping[int, Wrapped]
     destroyed_at: str | None = None
+    retired: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def living(self) -> frozenset[int]:
+        """The versions that something in the service may still be sealed under."""
+        return frozenset(self.keys) - frozenset(self.retired)
 
 
 @dataclass(frozen=True, slots=True)

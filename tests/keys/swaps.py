@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from backend.audit.models import Entry
 from backend.care.models import Membership, Participant
@@ -59,7 +60,7 @@ class Thief:
                     told[body["id"]] = body["reason"]
             assert post(client, submission(answer=9)).status_code == 422
         old = {c.pk: bytes(c.reason) for c in Correction.objects.all()}
-        assert rotation.rotate_data_keys(say=lambda _: None, pause=0) == 0
+        assert rotation.rotate_data_keys(say=lambda _: None, now=timezone.now(), pause=0) == 0
         self.words = [
             Words(c.administration.participant, c, told[str(c.pk)], bytes(c.reason), old[c.pk])
             for c in Correction.objects.select_related("administration__participant").order_by("pk")

@@ -126,7 +126,7 @@ def test_rotate_turns_over_what_it_is_told_to(
     assert ((own_keys / "master-key").read_text() != before) == master
     assert ("5 keys are under a new master key" in said) == master
     assert (
-        "3 people have a next data key." in said and "3 people's older data keys are gone." in said
+        "3 people have a next data key." in said and "3 people's older data keys are in use no more." in said
     ) == people
     assert Entry.objects.filter(action="key.master_turned").count() == master
     assert Entry.objects.filter(action="key.rotated").count() == 3 * people

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -90,8 +90,6 @@ def test_a_key_that_is_not_there_is_not_made_by_looking(place: Place) -> None:
             place.ring().key(holder, version)
     with pytest.raises(NoSuchKey):
         place.ring().next_version(ANA.id)
-    with pytest.raises(NoSuchKey):
-        place.ring().forget_older(ANA.id)
     assert {holder for holder, _ in place.ring().store.records()} == set(OURS)
 
 
@@ -151,8 +149,8 @@ def test_a_destroyed_key_leaves_a_stone_and_is_never_made_again(place: Place) ->
         ):
             with pytest.raises(KeyDestroyed):
                 look()
-        process.forget_older(ANA.id)
-        process.forget_older_of({ANA.id})
+        process.retire_older_of({ANA.id}, at=NOON)
+        process.forget_retired(before=NOON + timedelta(days=1))
         assert process.store.get(ANA.id) == Record(1, 2, {}, NOON.isoformat())
     assert ring.next_versions() == 0
     ring.turn_master_over()
@@ -188,12 +186,32 @@ def test_a_next_version_seals_and_the_one_before_opens_until_it_is_forgotten(pla
     version, second = other.current(ANA)
     assert (version, second != first, other.key(ANA.id, 1)) == (2, True, first)
 
-    ring.forget_older(ANA.id)
+    ring.retire_older_of({ANA.id}, at=NOON)
 
     assert other.current(ANA) == (2, second)
     with pytest.raises(NoSuchKey):
         other.key(ANA.id, 1)
     assert ring.next_version(ANA.id) == 3
+
+
+def test_a_retired_key_opens_nothing_until_it_is_taken_back_and_goes_by_and_by(place: Place) -> None:
+    ring, other = place.ring(), place.ring()
+    first = ring.current(ANA)[1]
+    ring.next_version(ANA.id)
+    ring.retire_older_of({ANA.id}, at=NOON)
+    ring.turn_master_over()
+    with pytest.raises(NoSuchKey):
+        other.key(ANA.id, 1)
+
+    assert (ring.take_back({ANA.id: {1}}), ring.take_back({ANA.id: {1}})) == (1, 0)
+    assert (other.key(ANA.id, 1), set(other.turning())) == (first, {ANA.id})
+
+    ring.retire_older_of({ANA.id}, at=NOON)
+    kept = [ring.forget_retired(before=NOON + timedelta(seconds=n)) for n in (0, 1, 2)]
+    record = place.ring().store.get(ANA.id)
+    assert record is not None
+    assert (kept, set(record.keys), record.retired) == ([0, 1, 0], {2}, {})
+    assert ring.take_back({ANA.id: {1}}) == 0
 
 
 def test_everybody_has_a_next_version_but_the_installation_and_the_destroyed(place: Place) -> None:
@@ -208,7 +226,7 @@ def test_everybody_has_a_next_version_but_the_installation_and_the_destroyed(pla
         ANA.id: (2, {1, 2}),
         BEN.id: (2, {1, 2}),
     }
-    ring.forget_older_of({ANA.id, CLEO.id})
+    ring.retire_older_of({ANA.id, CLEO.id}, at=NOON)
     other = place.ring()
     assert set(other.turning()) == {BEN.id}
     assert other.key(BEN.id, 1) == before[BEN]

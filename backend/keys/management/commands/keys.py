@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.utils import timezone
 
 from backend import scope
 from backend.audit import services as audit
@@ -98,6 +99,8 @@ class Command(BaseCommand):
                     failed.append(f"{holder} version {version}")
         told = f", {recoverable} with the recovery key" if private else ""
         self.stdout.write(f"{opened} keys open{told}; {destroyed} were destroyed.")
+        if private and not recoverable:
+            raise CommandError("That recovery key opens nothing here.")
         if failed:
             raise CommandError(f"{len(failed)} keys do not open: {', '.join(failed[:20])}")
 
@@ -118,7 +121,9 @@ class Command(BaseCommand):
                 if both or options["master"]:
                     rotation.rotate_master(say=self._say)
                 if both or options["participants"]:
-                    unreadable = rotation.rotate_data_keys(say=self._say, pause=options["pause"])
+                    unreadable = rotation.rotate_data_keys(
+                        say=self._say, now=timezone.now(), pause=options["pause"]
+                    )
         except rotation.AlreadyRunning:
             raise CommandError("Keys are being turned over already.") from None
         if unreadable:
