@@ -221,6 +221,7 @@ class Bench:
             "user": str(self.people[0]["user"]),
             "request": literal(str(uuid4())),
             "fingerprint": "''",
+            "tombstone": "''",
         }
         template = SCRIPT.read_text().replace("{{first}}", str(min(ids))).replace("{{last}}", str(max(ids)))
         return template.replace("{{record}}", self.record % values)

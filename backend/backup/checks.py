@@ -107,7 +107,7 @@ def open_each(fields: Sequence[SealedField], most: int = SAMPLE) -> dict[str, in
     for field in fields:
         for row, value, holder in _values(field, most // len(fields)):
             try:
-                field.unseal(value, row=row, holder=holder)
+                field.unseal_bytes(value, row=row, holder=holder)
                 counts["opened"] += 1
             except Destroyed:
                 counts["erased"] += 1

@@ -13,7 +13,7 @@ from django.db import models
 from backend.keys import sealing
 from backend.keys.envelope import Holder, Place
 
-Kind = Literal["text", "json"]
+Kind = Literal["text", "json", "bytes"]
 
 
 class SealedField(models.BinaryField):
@@ -47,7 +47,11 @@ class SealedField(models.BinaryField):
 
     def unseal(self, sealed: bytes | memoryview, *, row: object, holder: Holder) -> str:
         """The text of this column in that row. Raises sealing.Destroyed and sealing.Unreadable."""
-        return sealing.unseal(bytes(sealed), self.place(row, holder))
+        return self.unseal_bytes(sealed, row=row, holder=holder).decode()
+
+    def unseal_bytes(self, sealed: bytes | memoryview, *, row: object, holder: Holder) -> bytes:
+        """The same, of whatever kind it is."""
+        return sealing.unseal_bytes(bytes(sealed), self.place(row, holder))
 
 
 def sealed(model: type[models.Model], name: str) -> SealedField:

@@ -118,7 +118,8 @@ def take_back() -> int:
                 if version is not None and version in retired.get(holder, ()):
                     wanted.setdefault(holder, set()).add(version)
     taken = keyring().take_back(wanted) if wanted else 0
-    _note("keys.taken_back", taken)
+    if taken:
+        _note("keys.taken_back", taken)
     return taken
 
 

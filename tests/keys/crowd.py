@@ -66,11 +66,12 @@ def look() -> dict[str, Any]:
     from backend.keys.fields import sealed_fields
     from backend.keys.ring import keyring
     from backend.keys.sealing import Holder
+    from scales.models import Correction
 
     found = {"values": 0, "unreadable": 0, "wrong": 0, "behind": 0}
     for column in sealed_fields():
         names = {"pk", column.row, column.holder, column.attname, *filter(None, [column.clinic])}
-        crowd = column.attname == "reason"
+        crowd = column.model is Correction
         if crowd:
             names |= {"administration__participant__pseudonym", "administration__participant__clinic__name"}
         rows = column.model._base_manager.exclude(**{column.attname: None}).values(*names)
@@ -78,7 +79,7 @@ def look() -> dict[str, Any]:
             holder = Holder(row[column.holder], row[column.clinic] if column.clinic else 0)
             found["values"] += 1
             try:
-                text = column.unseal(row[column.attname], row=row[column.row], holder=holder)
+                text = column.unseal_bytes(row[column.attname], row=row[column.row], holder=holder)
             except Problem:
                 found["unreadable"] += 1
                 continue
@@ -86,7 +87,7 @@ def look() -> dict[str, Any]:
             found["behind"] += record is None or version_of(bytes(row[column.attname])) != record.current
             if crowd and row["administration__participant__clinic__name"].startswith("Crowd"):
                 number = int(row["administration__participant__pseudonym"].split()[1])
-                found["wrong"] += text != reason(number)
+                found["wrong"] += text.decode() != reason(number)
     return {**found, "turning": len(keyring().turning())}
 
 
