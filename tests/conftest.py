@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.headless.tokens.strategies.jwt.internal import create_access_token
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.signals import request_finished, request_started
@@ -35,6 +36,9 @@ from backend.care.roles import Role
 from backend.stack.dsn import AS_APP, SEES_ALL
 from scales.queries import instrument
 from tests.running import reachable_folder
+
+# Else every client looks through the admin's files anew.
+settings.WHITENOISE_AUTOREFRESH = True
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 ClientFor = Callable[[Participant | Membership], Client]
