@@ -57,6 +57,7 @@ e2e: $(V)/.dev
 # Long proofs: minutes, not seconds. SEED= repeats a run.
 battery: $(V)/.dev
 	$(V)/bin/python -m pytest tests/battery -q
+	EXAMPLES=50 $(V)/bin/python -m pytest tests/test_contract.py -n 2 -q
 
 bench: $(V)/.dev
 	$(V)/bin/python -m benchmarks

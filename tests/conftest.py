@@ -35,10 +35,13 @@ from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.stack.dsn import AS_APP, SEES_ALL
 from scales.queries import instrument
+from tests.hashers import SHIPPED
 from tests.running import reachable_folder
 
 # Else every client looks through the admin's files anew.
 settings.WHITENOISE_AUTOREFRESH = True
+assert settings.PASSWORD_HASHERS == SHIPPED
+settings.PASSWORD_HASHERS = ["tests.hashers.QuickArgon2"]
 
 ENROLLED_AT = datetime(2024, 1, 1, tzinfo=UTC)
 ClientFor = Callable[[Participant | Membership], Client]

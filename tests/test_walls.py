@@ -22,7 +22,10 @@ from backend.care.models import Clinic, Membership, Participant
 from backend.care.roles import Role
 from backend.care.services import arrange_cover, start_care
 from backend.errors import Problem
-from backend.rights.export.services import make_waiting
+from backend.keys.envelope import Holder
+from backend.keys.fields import sealed
+from backend.keys.sealing import seal_bytes
+from backend.rights.export.models import Export, ExportPart
 from scales.library import load_instrument
 from scales.models import Held, Release
 from scales.services import record_waiting
@@ -169,7 +172,11 @@ def two_clinics(
     for person in people.values():
         asked = client_for(person).post("/api/v1/me/export", {}, content_type="application/json")
         assert asked.status_code == 202
-    assert make_waiting(now=timezone.now) == 3
+        export = Export.objects.get(pk=asked.json()["id"])
+        piece = ExportPart(pk=f"{export.pk}/1", export=export, number=1)
+        place = sealed(ExportPart, "content").place(piece.pk, Holder(person.public_id, person.clinic_id))
+        piece.content = seal_bytes(b"a piece", place)
+        piece.save()
     return people
 
 

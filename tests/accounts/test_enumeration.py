@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from backend.accounts.models import OutgoingMail
 from backend.accounts.sealing import unseal
@@ -10,6 +11,13 @@ from tests.accounts import enumeration
 from tests.accounts.enumeration import KINDS, ROUTES, auc, what_is_seen
 from tests.accounts.mailbox import deliver
 from tests.accounts.phone import PASSWORD, phone, send
+from tests.hashers import SHIPPED
+
+
+@pytest.fixture(autouse=True)
+def as_shipped(settings: Settings) -> None:
+    """Comparing a password costs what it costs."""
+    settings.PASSWORD_HASHERS = SHIPPED
 
 
 @pytest.fixture

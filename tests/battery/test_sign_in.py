@@ -20,6 +20,7 @@ from uuid import uuid4
 import orjson
 import pytest
 from django.conf import settings
+from pytest_django import Settings
 from redis import Redis
 
 from backend.accounts import throttle
@@ -29,10 +30,17 @@ from backend.accounts.throttle import Account, Throttled
 from tests.accounts import enumeration, revocations, thefts
 from tests.accounts.phone import at_once
 from tests.conftest import Copy
+from tests.hashers import SHIPPED
 
 SEED = int(os.environ.get("SEED") or 20261123)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 Say = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def as_shipped(settings: Settings) -> None:
+    """Comparing a password costs what it costs."""
+    settings.PASSWORD_HASHERS = SHIPPED
 
 
 @pytest.fixture
