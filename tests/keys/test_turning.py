@@ -94,7 +94,7 @@ def test_killed_and_started_again_it_turns_everything_over_beside_requests(
     assert Correction.objects.count() == found["values"] - 1 > PEOPLE + 1
     assert {record.current for holder, record in keyring().store.records() if holder.int > 1} == {2}
     # Killed as soon as it said so, the next one may look again, and finds nobody left.
-    first, *again = (int(re.sub(r"\D", "", line)) for line in said if "next data key" in line)
-    assert (first, set(again) - {0}) == (PEOPLE + 2, set())
+    made, *again = (int(re.sub(r"\D", "", line)) for line in said if "next data key" in line)
+    assert (made, set(again) - {0}) == (PEOPLE + 2, set())
     told = "".join(file.read_text() for file in [own_keys / "master-key", *(own_keys / "keys").iterdir()])
     assert before.current not in told
