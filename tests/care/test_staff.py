@@ -21,8 +21,8 @@ from backend.care import services as care
 from backend.care.models import CareRelationship, Clinic, Cover, Membership, Participant
 from backend.care.roles import Role
 from backend.care.staff import services
-from backend.care.staff.api import CARE_EXAMPLE, COVER_EXAMPLE, HAND_OVER_EXAMPLE, MEMBER_EXAMPLE
 from backend.care.staff.queries import clock
+from backend.care.staff.schemas import CARE_EXAMPLE, COVER_EXAMPLE, HAND_OVER_EXAMPLE, MEMBER_EXAMPLE
 from backend.errors import Problem
 from tests.conftest import ENROLLED_AT, enrol, join, statements, user
 
