@@ -209,7 +209,8 @@ def collect(stack: Stack, collected: Path) -> None:
     (collected / "backups").mkdir()
     (collected / "backup-keys").mkdir()
     places = ("--to", str(collected / "backups"), "--keys-to", str(collected / "backup-keys"))
-    run(stack, "manage.py", "backup", *places)
+    for kind in ((), ("--base",)):
+        run(stack, "manage.py", "backup", *kind, *places)
     with as_superuser(stack) as database:
         database.execute("CHECKPOINT")
 
