@@ -5,10 +5,7 @@ from uuid import UUID
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.tokens import default_token_generator
-from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.urls import reverse
 from django.utils.crypto import get_random_string
@@ -38,28 +35,6 @@ def name_user(*, user: int, name: str | None) -> None:
     named.name = name and sealed(User, "name").seal(name, row=user, holder=named.holder)
     named.save(update_fields=["name"])
     audit.record(actor=user, action="user.named" if name else "user.name_removed", subject=user)
-
-
-@transaction.atomic
-def erase_user(*, user: User, by: int | None) -> None:
-    """Nothing; the user is gone, with devices, sign-ins, second factors, addresses and name.
-
-    For the end of an erasure: participant and memberships are gone by then. Django raises ProtectedError,
-    or PostgreSQL refuses, where one of them is not, and nothing is deleted. A message that waits for them
-    is sent to nobody. Their data keys are the caller's to destroy, once this is committed.
-    """
-    families.end_families(TokenFamily.objects.filter(user=user))
-    # A session says whose it is in what it holds, so each is looked at: a second for every 50,000.
-    theirs = [
-        session.pk
-        for session in Session.objects.iterator()
-        if SessionStore().decode(session.session_data).get(SESSION_KEY) == str(user.pk)
-    ]
-    Session.objects.filter(pk__in=theirs).delete()
-    throttle.recover(user=user.pk)
-    erased = user.pk
-    user.delete()
-    audit.record(actor=by, action="user.erased", subject=erased)
 
 
 def welcome_link(user: User) -> str:

@@ -124,7 +124,6 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "second_factor.reset_refused": Action("A second factor was not taken off.", refused=True),
         "user.named": Action("Somebody said what they want to be called."),
         "user.name_removed": Action("Somebody took back what they wanted to be called."),
-        "user.erased": Action("An account was erased."),
         "device.named": Action("A device was given a name."),
         "device.revoked": Action("A device was signed out."),
         # Keys

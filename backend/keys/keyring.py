@@ -90,19 +90,6 @@ class Keyring:
             record = self._known(holder) if again else record
         raise CannotOpen
 
-    def next_version(self, holder: UUID) -> int:
-        """The version that seals for the holder from now on: a new data key, beside those there are."""
-
-        def add(before: Record | None) -> Record:
-            if before is None:
-                raise NoSuchKey
-            self._living(before)
-            return self._with_next(holder, before)
-
-        record = self.store.change(holder, add)
-        self.open(holder, record.current, record)
-        return record.current
-
     def next_versions(self) -> int:
         """How many people's data keys have a next version just now; all but our own do, from now on."""
 
@@ -151,13 +138,6 @@ class Keyring:
             return Record(clinic, current, {}, at.astimezone(UTC).isoformat())
 
         return datetime.fromisoformat(self.store.change(holder, end).destroyed_at or "")
-
-    def destroyed_at(self, holder: UUID) -> datetime | None:
-        """When the holder's data keys were destroyed; None where they were not."""
-        record = self.store.get(holder)
-        if record is None or record.destroyed_at is None:
-            return None
-        return datetime.fromisoformat(record.destroyed_at)
 
     def turn_master_over(self) -> int:
         """How many records went over to a new master key; the one before is gone for good.

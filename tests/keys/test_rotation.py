@@ -357,7 +357,7 @@ def test_a_value_that_changed_meanwhile_is_left_as_it_is_now(person: Participant
     at_once.set()
     keep(person, UUID(int=1), threading.Event(), at_once)
     field = next(f for f in sealed_fields() if f.model is Quarantined and f.attname == "body")
-    keyring().next_version(person.public_id)
+    keyring().next_versions()
     newest = field.seal('"words"', row=1, holder=holder(person))
 
     def change_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
