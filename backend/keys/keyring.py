@@ -200,7 +200,9 @@ class Keyring:
         return opened, left
 
     def prepare(self) -> None:
-        """Nothing; the installation's own keys are there. Its recovery key must be."""
+        """Nothing; the installation's own keys are there. A master key and its recovery key must be."""
+        # What was opened before opens without it, but nobody new could be given a key.
+        self.master.masters()
         for ours in OURS:
             self.current(Holder(ours, INSTALLATION))
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from django.conf import settings
 from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 from psycopg.pq import TransactionStatus
 
@@ -198,3 +199,15 @@ def test_without_keys_neither_web_nor_worker_starts(
         "KEY_STORE and MASTER_KEY_FILE must be there, as `manage.py keys init` makes them: " + what
         in started.stderr.splitlines()[-1]
     ), started.stderr
+
+
+def test_readyz_names_the_keys_where_they_are_away(db: None, own_keys: Path) -> None:
+    there = Client().get("/readyz")
+    (own_keys / "master-key").rename(own_keys / "aside")
+    away = Client().get("/readyz")
+    (own_keys / "aside").rename(own_keys / "master-key")
+
+    assert (there.status_code, there.json()["parts"]["keys"]) == (200, "ok")
+    assert (away.status_code, away.json()["status"]) == (503, "not ready")
+    assert (away.json()["parts"]["keys"], away["Retry-After"]) == ("unreachable", "2")
+    assert Client().get("/readyz").status_code == 200
